@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from app.shell import inline, text
 from grace_geom.plots import numbers as plots
 from grace_geom.plots.numbers import Axis, Scale
+from grace_geom.plots.texts import begun
 from grace_geom.records.fit import Fit, Together
 from grace_geom.records.numbers import Quantity
 
@@ -136,7 +137,7 @@ def caption(
         sources = list(dict.fromkeys(source for source, _, _ in split))
         means |= {many.partition(" ")[0] for _, _, many in split if many}
         told = "; ".join(sources[:2]) + (f"; {len(sources) - 2} more" if len(sources) > 2 else "")
-        parts.append(f"{inline(quantity.title)}: {inline(told)}.")
+        parts.append(f"{begun(inline(quantity.title))}: {inline(told)}.")
     if means:
         parts.append(f"Means over {' or '.join(sorted(means))} seeds where there are several.")
     parts.append("Bars: 95 % intervals where a number has one.")

@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app.fade import fading
 from app.shell import chosen, text
 from grace_geom.plots import coinciding, paper
 from grace_geom.plots.legend import Legend
@@ -154,7 +155,8 @@ def at_least(width: int, key: str) -> DeltaGenerator:
     """A place that is at least so many pixels wide, and scrolls sideways where the page is not."""
     outer, inner = f"scrolled-{key}", f"wide-{key}"
     st.html(
-        f"<style>.st-key-{outer}{{overflow-x:auto}}.st-key-{outer}>*{{flex-shrink:0}}"
+        f"<style>{fading(f'.st-key-{outer}')}"
+        f".st-key-{outer}{{overflow-x:auto}}.st-key-{outer}>*{{flex-shrink:0}}"
         f".st-key-{outer}>[data-testid=stLayoutWrapper],.st-key-{inner}{{min-width:{width}px}}</style>"
     )
     return st.container(key=outer).container(key=inner)

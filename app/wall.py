@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from app.fade import fading
 from grace_geom.plots.strips import data_uri
 
 LEAST = 96
@@ -78,11 +79,12 @@ def cards(
     )
     opened = f'<div style="display:grid;{grid};gap:0.9rem 1.2rem;font-size:0.82rem">'
     if row:  # the Tab key reaches what scrolls
+        st.html(f"<style>{fading('.row-of-cards')}</style>")
         flow = (
             f"grid-auto-flow:column;grid-auto-columns:{wide}px;overflow-x:auto;padding-bottom:6px"
         )
         opened = (
-            f'<div style="display:grid;{flow};gap:1.2rem;font-size:0.82rem" tabindex="0" '
+            f'<div class="row-of-cards" style="display:grid;{flow};gap:1.2rem;font-size:0.82rem" tabindex="0" '
             f'role="group" aria-label="{html.escape(row)}">'
         )
     st.html(f"{opened}{body}</div>")

@@ -67,7 +67,7 @@ def held_against(choice: Choice, number: collapse.Told) -> None:
         f"Dot plot of the {number.name}, a row a run",
         how(
             number.found,
-            f"Line and grey band: {name} with its interval; a run whose interval lies outside of the "
+            f"Bold, line and grey band: {name} with its interval; a run whose interval lies outside of the "
             "band uses clearly fewer directions, or more;",
             intervals(number.found, number.key),
         ),

@@ -204,7 +204,11 @@ def side_by_side(choice: Choice, known: Catalogue) -> None:
     st.header("Settings and results side by side", anchor=False)
     offered = [f"setting/{name}" for name in known.settings if name != METHOD]
     offered += [key for key in known.values if not key.startswith("setting/")]
-    usual: list[str] = [key for key in ("setting/lr", "setting/rho") if key in offered]
+    runs = [e.id for e in choice.compared]
+    usual: list[str] = [
+        key for key in ("setting/lr", "setting/rho")
+        if key in offered and 2 * len(_column(known, key).values.keys() & {*runs}) > len(runs)
+    ]  # fmt: skip
     scored = known.values.get("HM", {}).keys()
     for key in ("cost/passes", "cost/step", "ID", "OOD", "Adv", "ZS", "HM"):
         if scored and scored <= known.values.get(key, {}).keys():
@@ -217,11 +221,11 @@ def side_by_side(choice: Choice, known: Catalogue) -> None:
         format_func=lambda key: _title(known, key), filter_mode="contains",
     )  # fmt: skip
     columns = [_column(known, key) for key in axes]
-    runs = [e.id for e in choice.compared]
     whole = [run for run in runs if all(c.few or run in c.values for c in columns)]
     lost = [text(choice.names[run]) for run in runs if run not in whole]
+    fig = kept(plots.parallel, columns, whole, choice.legend)
     show.figure(
-        kept(plots.parallel, columns, whole, choice.legend), "parallel",
+        fig, "parallel",
         f"Parallel coordinates of {', '.join(c.title for c in columns)}, a line a run",
         "A line a run in its colour. Drag along an axis to keep the runs of that range; drag a "
         "title to move its axis. Accuracies in %, means over seeds where there are some."
@@ -229,7 +233,7 @@ def side_by_side(choice: Choice, known: Catalogue) -> None:
         lambda: pd.DataFrame([
             {"run": run, **{c.title: c.values.get(run) for c in columns}} for run in whole
         ]),
-        "Choose two axes at least that two of the runs have.", least=plots.LEAST_WIDTH,
+        "Choose two axes at least that two of the runs have.", least=plots.parallel_width(fig) if fig else 0,
     )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ HOW = {
 def main() -> None:
     """Drift, its singular values, the rank curriculum."""
     choice = shell.page("Where did the weights move?")
+    st.html(f"<style>{NARROW}</style>")
     found = measured(choice, "parameter_drift")
     shell.answer(
         answers.weights(found, answers.bold(choice.names)) or answers.unmeasured("parameter_drift")
@@ -52,6 +53,9 @@ def main() -> None:
 
 
 FORMS = ("Map", "Lines")
+BOLD = " Bold: the baseline."
+# On a telephone upright names of matrices are as wide as their columns.
+NARROW = "@media(max-width:640px){.st-key-figure-drift .xtick text{font-size:9px!important}}"
 
 
 @st.fragment
@@ -68,11 +72,13 @@ def by_matrix(choice: Choice, found: list[Finding]) -> None:
             every = st.toggle(label, key="weights_all", bind="query-params")
     said = "‖W − W₀‖ / ‖W₀‖ (Frobenius) of every weight matrix, exact, without images;"
     names = [f"relative/{name}" for name in found[0].names("relative")]
+    base = baseline(choice, found)
     if form == "Map":
-        fig = kept(drifts.map_by_matrix, found, choice.legend)
+        fig = kept(drifts.map_by_matrix, found, choice.legend, base)
         alt = "Map of the relative drift of each weight matrix from stem to head, a row a run"
         said += " runs from the one that moved farthest as a whole to the one that moved least; "
         said += "logarithmic colours; a matrix that a run leaves alone has none."
+        said += BOLD if base else ""
     else:
         front = [f.run for f in found] if every else in_front(choice, found)
         show.legend(front, choice.legend)
@@ -84,6 +90,12 @@ def by_matrix(choice: Choice, found: list[Finding]) -> None:
     head = "‖W − W₀‖ / ‖W₀‖ of each weight matrix" if form == "Map" else ""
     table = partial(values_table, found, ["drift", *names])
     show.figure(fig, "drift", alt, said, table, head=head)
+
+
+def baseline(choice: Choice, found: list[Finding]) -> str:
+    """The run that rows mark, where its weights were measured; else empty."""
+    base = choice.base_run.id if choice.base_run else ""
+    return base if any(f.run == base for f in found) else ""
 
 
 def in_front(choice: Choice, found: list[Finding]) -> list[str]:
@@ -98,18 +110,18 @@ def in_front(choice: Choice, found: list[Finding]) -> list[str]:
 def drift(choice: Choice, found: list[Finding]) -> None:
     """Relative drift of every matrix and of all weights."""
     by_matrix(choice, found)
-    ordered = drifts.farthest_first(found)
+    ordered, base = drifts.farthest_first(found), baseline(choice, found)
     panels = {
         title: fig for key, title in (("drift", "All weights: ‖θ − θ₀‖ / ‖θ₀‖"),
                                       ("mean_effective_rank", "Mean effective rank of W − W₀"))
-        if (fig := kept(measures, ordered, choice.legend, key, title)) is not None
+        if (fig := kept(measures, ordered, choice.legend, key, title, base)) is not None
     }  # fmt: skip
     show.panels(
         panels,
         "drift-all",
         "One number of each run's drift",
         f"Exact, over the {inline(group_name(str(found[0].result.settings.get('params'))))}; the run "
-        "that moved farthest stands on top.",
+        f"that moved farthest stands on top.{' Bold, dotted: the baseline.' if base else ''}",
         partial(values_table, ordered, ["drift", "mean_effective_rank", "zero_shot_loss"]),
         width=474,
     )

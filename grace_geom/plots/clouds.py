@@ -25,6 +25,8 @@ CAMERA = {
 """Without perspective, so near that a cloud fills its panel beside the titles of the axes, and a
 little to the left, where the title of the third one stands.
 """
+SHIFT = "shift"
+"""All shifted sets as one distribution."""
 Traces = Sequence[Mapping[str, Any]]
 Kind = Literal["pca", "umap"]
 """Coordinates of a cloud, as ``feature_stability`` calls its arrays."""
@@ -50,6 +52,28 @@ def clouds(
             name, shares = legend.names[f.run], _shares(f)
             drawn[f"{name} ({', '.join(shares)} %)" if solid else name] = figure
     return drawn
+
+
+def pooled(drawn: Mapping[str, go.Figure], ground: Ground) -> dict[str, go.Figure]:
+    """The same with the shifted sets as one distribution, in one colour: of ``m`` sets each
+    ``m``-th image, so that no distribution has more points than another.
+
+    Args:
+        drawn: Of :func:`clouds`, which stay as they are.
+        ground: Light or dark.
+    """
+    color, found = of_sets(("id", SHIFT, "adv"), ground)[SHIFT], dict[str, go.Figure]()
+    apart = {plain_html(title(name)) for name in ("id", "adv")}
+    for name, figure in drawn.items():
+        found[name] = go.Figure(figure)
+        shifted = [trace for trace in found[name].data if trace.name not in apart]
+        for turn, trace in enumerate(shifted):
+            few = slice(turn, None, len(shifted))
+            axes = {key: trace[key][few] for key in ("x", "y", "z", "customdata")}
+            texts = {"text": trace.text[few], "name": plain_html(title(SHIFT))}
+            trace.update(axes | texts | {"marker": {"color": color}})
+        found[name].update_traces(marker_size=3)
+    return found
 
 
 def _shares(f: Finding) -> list[str]:
@@ -251,6 +275,7 @@ def _grid(
     colors, drawn = of_sets(sets, legend.ground), []
     others = [s for s in sets if s != "id" and any(f.array(f"pca/{s}") is not None for f in found)]
     for s in others:
+        digits = max((_digits(f, s) for f in found), default=2)
         row: dict[str, go.Figure | None] = {}
         for i, f in enumerate(found):
             both = {name: colors[name] for name in ("id", s)}
@@ -260,27 +285,45 @@ def _grid(
             first, second = _shares(f)[:2]
             x = f"PC 1 ({first} %)<br>PC 2: {second} %" if s == others[-1] else ""
             y = f"{brief(s)}<br>PC 2" if i == 0 else ""
+            figure.update_traces(showlegend=False)  # rows and the title say what a colour is
             figure.update_xaxes(title_text=x, showticklabels=bool(x), nticks=4)
             figure.update_yaxes(title_text=y, showticklabels=bool(y), nticks=4)
-            row[_headed(f, s, legend, s == others[0]) + " " * i] = figure
+            row[_headed(f, s, legend, s == others[0], digits) + " " * i] = figure
         drawn.append(row)
     return drawn
 
 
-def _headed(f: Finding, name: str, legend: Legend, first: bool) -> str:
+def _headed(f: Finding, name: str, legend: Legend, first: bool, digits: int) -> str:
     """What stands above a cloud of a grid: the cosine, in the first row behind the run; both and
     the distribution on a narrow page, where rows are broken. Blanks behind it, which nobody sees,
-    tell equal ones apart.
+    tell equal ones apart. Cosines of a row have the same ``digits``.
     """
-    run, cosine = legend.names[f.run], cosine_of(f, name)
+    run, cosine = legend.names[f.run], cosine_of(f, name, digits)
     if legend.narrow:
         return f"{run}, {brief(name)}: {cosine}"
     return f"{run}: {cosine}" if first else cosine
 
 
-def cosine_of(f: Finding, name: str) -> str:
-    """``0.64 [0.62, 0.67]``; in words where there is none. Digits are enough that a
-    cosine near 1 is told from 1, and the ends of a narrow interval from each other.
+def _digits(f: Finding, name: str) -> int:
+    """The fewest, from 2, at which a cosine and its ends are not 1, and the ends not one number."""
+    m = point(f.value(f"centroid_cosine/{name}"))
+    if m is None or m.low is None or m.high is None:
+        return 2
+    for digits in range(2, 6):
+        said = [f"{x:.{digits}f}" for x in (m.low, m.value, m.high)]
+        if said[0] != said[2] and float(said[2]) < 1:
+            return digits
+    return 2 if m.low == m.high else 6
+
+
+def cosine_of(f: Finding, name: str, digits: int = 0) -> str:
+    """``0.64 [0.62, 0.67]``; in words where there is none.
+
+    Args:
+        f: Of ``feature_stability``.
+        name: Of a distribution.
+        digits: Default: enough that a cosine near 1 is told from 1, and the ends of a narrow
+            interval from each other.
     """
     m = point(f.value(f"centroid_cosine/{name}"))
     if m is None:
@@ -288,7 +331,7 @@ def cosine_of(f: Finding, name: str) -> str:
     ends: list[float] = [] if m.low is None or m.high is None else [m.low, m.high]
     wide = max(ends, default=0.0) - min(ends, default=0.0)
     told = [math.ceil(-math.log10(d)) for d in (wide, (1 - m.value) / 5) if d > 1e-9]
-    digits = min(max([2, *told]), 6)
+    digits = digits or min(max([2, *told]), 6)
     value, *both = (f"{x:.{digits}f}".replace("-", "\u2212") for x in (m.value, *ends))
     interval = ",\N{NO-BREAK SPACE}".join(both)
     between = " " if digits > 2 else "\N{NO-BREAK SPACE}"  # long ones may break before the interval

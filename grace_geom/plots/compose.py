@@ -10,6 +10,7 @@ from grace_geom.plots.cells import COLUMNS, NARROW, WIDTH, Arranged, PlacedFigur
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.moving import Counters, Moved, move
 from grace_geom.plots.style import on_screen, plain_html, unbroken
+from grace_geom.plots.texts import begun
 
 _KEYED = ("scatter", "scattergl", "scatter3d", "bar", "histogram")
 _SHARED = ("barmode", "bargap", "bargroupgap")
@@ -84,7 +85,7 @@ def compose(
     shown = [str(t["name"]) for t in [*keys, *traces] if t.get("showlegend")]
     said = legend.said.removesuffix(".")
     whole = "; ".join(part for part in (note, said[:1].lower() + said[1:]) if part)
-    return _dress(figure, title, legend, sheet, shown, whole)
+    return _dress(figure, title, legend, sheet, shown, begun(whole))
 
 
 def pages(

@@ -235,7 +235,8 @@ def matrices(
     for figure in drawn.values():
         if few:  # zeros would hide the other numbers
             z = np.asarray(figure.data[0].z, float)
-            said = np.where(np.abs(np.nan_to_num(z)) < 0.5, "", np.char.mod("%.0f", z))
+            digits = np.char.replace(np.char.mod("%.0f", z), "-", "\u2212")
+            said = np.where(np.abs(np.nan_to_num(z)) < 0.5, "", digits)
             figure.update_traces(text=said, texttemplate="%{text}")
         figure.update_yaxes(autorange="reversed").update_xaxes(tickangle=-45)
     return drawn

@@ -80,7 +80,7 @@ def _filled(
 FORMS = {
     "ball": ("‖δ‖ ≤ ρ (SAM)", False),
     "adaptive": ("‖δ / |θ|‖ ≤ ρ (adaptive)", False),
-    "relative": ("‖δ‖ ≤ ρ ‖W‖ in each matrix (AWP)", False),
+    "relative": ("‖ΔW‖ ≤ ρ ‖W‖ (AWP)", False),
     "average": ("Gaussian, E‖δ‖² = ρ²", True),
 }
 
@@ -108,7 +108,12 @@ def sharpness(found: Sequence[Finding], legend: Legend, loss: str) -> dict[str, 
             for run, a in arrays.items()
         }
         radii = sorted({float(r) for a in arrays.values() for r in a[:, 0]})
-        x = {"title": "ρ", "type": "log", "tickvals": radii, "ticktext": [f"{r:g}" for r in radii]}
+        x = {
+            "title": "Radius ρ",
+            "type": "log",
+            "tickvals": radii,
+            "ticktext": [f"{r:g}" for r in radii],
+        }
         y = {"title": "Rise of the loss", "exponentformat": "power"}
         if (rises > 0).all() and form != "average":
             y |= log_axis([rises])

@@ -43,10 +43,10 @@ def by_matrix(
     return shade_blocks(figure, names, legend.ground)
 
 
-def map_by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
+def map_by_matrix(found: Sequence[Finding], legend: Legend, marked: str = "") -> go.Figure | None:
     """The same as a map: a row a run, the one that moved farthest as a whole on top, a column a
     matrix, coloured by the logarithm of its relative drift; white between stem, blocks and head.
-    ``None`` where nothing moved.
+    The name of the run ``marked`` is bold. ``None`` where nothing moved.
     """
     names, ordered = matrices(found), farthest_first(found)
     grid = np.array([
@@ -66,7 +66,11 @@ def map_by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     for _, first, _ in groups(names)[1:]:
         figure.add_vline(x=first - 0.5, line={"color": legend.ground.paper, "width": 4})
     columns = matrix_axis(names) | {"range": [-0.5, len(names) - 0.5], "tickfont": {"size": 11}}
-    return figure.update_xaxes(columns).update_yaxes(dtick=1, showgrid=False)
+    figure.update_xaxes(columns).update_yaxes(dtick=1, showgrid=False)
+    if marked in rows:
+        words = [f"<b>{n}</b>" if n == plain_html(rows[marked]) else n for n in figure.data[0].y]
+        figure.update_yaxes(tickvals=list(figure.data[0].y), ticktext=words)
+    return figure
 
 
 def farthest_first(found: Sequence[Finding]) -> list[Finding]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from grace_geom.plots.clouds import clouds, over_id, sets_of
+from grace_geom.plots.clouds import clouds, over_id, pooled, sets_of
 from grace_geom.plots.columns import union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.layers import layer_axis, short, title
@@ -23,6 +23,7 @@ PER_IMAGE = {
     "cos_adv_awp": "Cosine of adversarial and AWP",
 }
 """Numbers of each image that ``feature_stability`` leaves."""
+ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 FLOAT32 = 1e-7
 """Digits of what is stored: a cosine that is nearer to 1 is 1."""
 
@@ -63,7 +64,10 @@ def held_against(of: Mapping[str, Point], reference: str, legend: Legend, title:
     named = fitted({run: legend.names[run] for run in order}, LONG)
     y = {
         "tickvals": list(range(len(order))), "ticks": "", "showgrid": False,
-        "ticktext": [plain_html(named[run]) for run in order],
+        "ticktext": [
+            f"<b>{plain_html(named[run])}</b>" if run == reference else plain_html(named[run])
+            for run in order
+        ],
         "showticklabels": len(order) <= 30, "range": [-0.5, len(order) - 0.5],
     }  # fmt: skip
     height = 60 + (20 if len(order) <= 30 else 9) * len(order)
@@ -161,6 +165,22 @@ def sweeps(found: Sequence[Finding], legend: Legend, sets: Sequence[str]) -> dic
     return {title(s): overlay(panel, legend, x, y) for s, panel in curves.items()}
 
 
+def _without_bands(found: Sequence[Finding]) -> str:
+    """At which numbers of neighbours LID was estimated and has no interval anywhere, and why."""
+    known: dict[int, bool] = {}
+    for f in found:
+        k = f.array("lid_k")
+        for s in f.array_names("lid_sweep_interval"):
+            lids, ends = f.array(f"lid_sweep/{s}"), f.array(f"lid_sweep_interval/{s}")
+            for one, lid, held in zip(k, lids, np.isfinite(ends).all(axis=0), strict=True):
+                if np.isfinite(lid):
+                    known[int(one)] = known.get(int(one), False) or bool(held)
+    missing = [str(one) for one in sorted(known) if not known[one]]
+    if not missing or len(missing) == len(known):
+        return ""
+    return f"none at k = {', '.join(missing)}: a half-sample has too few images"
+
+
 def cumulative(
     found: Sequence[Finding],
     legend: Legend,
@@ -186,10 +206,16 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     and LID against k.
     """
     sets = sets_of(found)
-    bands = intervals(found, "lid_sweep")
+    bands = "; ".join(filter(None, (intervals(found, "lid_sweep"), _without_bands(found))))
     note = f"{sample(found)}; attacked: {attack(found)}, every image"
     axes = "unit features on the principal axes of each run's ID features, all on one scale"
     shares = "in brackets: share of the ID variance on PC 1, 2 and 3"
+    shifted = [s for s in sets if s not in ("id", "adv")]
+    if len(shifted) > 1:
+        shares += (
+            f"; under shift: every {ORDINALS.get(len(shifted), f'{len(shifted)}th')} image of "
+        )
+        shares += ", ".join(shifted)
     s = found[0].result.settings
     awp = f"AWP: rank {s.get('rank')}, |Δ| = {s.get('rho')} |W| in every attention and MLP matrix"
     made = intervals(found, "centroid_cosine")
@@ -198,7 +224,8 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
         "centroids": ("Cosine of class centroids to ID",
                       [centroids(found, legend, sets)], f"{note}{bars}"),
         "fig2a": ("ID, shifted and attacked images",
-                  [clouds(found, legend, sets, solid=True)], f"{axes}; {shares}; {note}"),
+                  [pooled(clouds(found, legend, sets, solid=True), legend.ground)],
+                  f"{axes}; {shares}; {note}"),
         "images": ("Image by image", _images(found, legend),
                        f"{note}; {awp}; bands hold the whole line at 95 % (DKW)"),
         "lid": ("Intrinsic dimension against the number of neighbours",
@@ -207,11 +234,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     }  # fmt: skip
     drawn = over_id(found, legend, sets, f"{axes}; {note}") | pages(rows, legend)
     for key, figure in drawn.items():
-        if key not in (
-            "centroids",
-            "images",
-            "lid",
-        ):  # the points of clouds are too small for a key
+        if key == "fig2a":  # the points of clouds are too small for a key
             figure.update_layout(legend={"itemsizing": "constant"})
     return drawn
 

@@ -20,7 +20,7 @@ from grace_geom.records.numbers import over_trainings
 WITHIN = "clean-adv"
 EMBEDDING = "embedding"
 """The last layer, as records and axes call it."""
-NAME_ROOM, SMALL_ROOM = 0.16, 0.3
+NAME_ROOM, SMALL_ROOM = 0.16, 0.2
 """Share of an axis that half of its name takes: of a panel, and of a small map."""
 SIMILARITIES = ("cka",)
 """Numbers of which 1 is the highest, and low ones say that much moved."""
@@ -223,9 +223,9 @@ def layer_by_layer(
                 height=height, bar=AS_A_MAP, interval=None if ends is None else np.asarray(ends, float),
             )  # fmt: skip
             named = layer_axis(layers, SMALL_ROOM)["ticktext"]  # all of them would stand aslant
-            words = [name.replace(EMBEDDING, "embed-<br>ding") for name in named]
-            level = {"tickvals": named, "ticktext": words, "tickangle": 0}
-            drawn[legend.names[f.run]] = figure.update_xaxes(level)
+            words = [name.replace(EMBEDDING, "emb.") for name in named]  # the other axis says it
+            figure.update_xaxes(tickvals=named, ticktext=words, tickangle=0)
+            drawn[legend.names[f.run]] = figure.update_yaxes(tickvals=named, ticktext=named)
     return drawn
 
 

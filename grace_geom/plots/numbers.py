@@ -3,6 +3,7 @@ probit, with a fitted line and its band; and runs as lines across parallel axes.
 """
 
 import math
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -26,8 +27,10 @@ Scale = Literal["linear", "log", "probit"]
 MOST_LABELS = 14
 SIZE, NARROW = (760, 330), 300
 """Width and height inside of the axes, in pixels, and the width on a telephone."""
-LEAST_WIDTH, SLANT = 720, -25
-"""Pixels that parallel axes need, and degrees by which their titles rise, to clear each other."""
+PITCH, TITLE = 72, 11
+"""Pixels between two parallel axes at the least, and letters of a line of their titles."""
+COPIES = (0, -0.7, 0.7)
+"""Pixels by which a line of parallel axes is drawn beside itself: plotly's are a pixel thick."""
 
 
 @dataclass(frozen=True)
@@ -319,29 +322,54 @@ def parallel(columns: Sequence[Column], runs: Sequence[str], legend: Legend) -> 
         "label": "", "values": list(range(n)), "tickvals": list(range(n)), "range": [-0.5, n - 0.5],
         "ticktext": [plain_html(short[run]) for run in runs],
     }  # fmt: skip
+    heads = [textwrap.wrap(column.title, TITLE, break_long_words=False) for column in columns]
+    above, inner = max(map(len, heads)) <= 2, max(256, 24 * n + 22)  # more would lie over the axes
+    every = [_dimension(c, runs) | {"label": "<br>".join(map(plain_html, head))}
+             for c, head in zip(columns, heads, strict=True)]  # fmt: skip
+    color = len(COPIES) * [i + 0.5 for i in range(n)]
     lines = {
         "type": "parcoords",
-        "line": {"color": [i + 0.5 for i in range(n)], "colorscale": shades, "cmin": 0, "cmax": n},
-        "dimensions": [names, *(_dimension(column, runs) for column in columns)],
-        "labelfont": {"size": 13, "color": legend.ground.text},
-        "labelangle": SLANT,
+        "meta": n,
+        "line": {"color": color, "colorscale": shades, "cmin": 0, "cmax": n},
+        "dimensions": [_thick(dimension, inner) for dimension in (names, *every)],
+        "labelfont": {"size": 12, "color": legend.ground.text},
+        "labelside": "top" if above else "bottom",
         "tickfont": {"size": 12, "color": legend.ground.text},
         "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},
     }
     longest = max(map(len, short.values()))
-    # Titles are centred over their axes: half of one rises, by two fifths of its length.
-    top = 44 + round(0.42 * 3.2 * max(len(column.title) for column in columns))
-    right = 30 + round(0.9 * 3.2 * len(columns[-1].title))
-    margin = {"l": 20 + 7 * longest, "r": right, "t": top, "b": 24}
-    return dressed([lines], legend.ground, max(280, 24 * n + 46) + top, margin=margin)
+    titles = 28 + 17 * max(map(len, heads))  # plotly begins 28 pixels from the axes
+    margin = {
+        "l": 20 + 7 * longest,
+        "r": 50,
+        "t": 50 if above else 20,
+        "b": 24 if above else titles,
+    }
+    return dressed([lines], legend.ground, inner + margin["t"] + margin["b"], margin=margin)
+
+
+def parallel_width(figure: go.Figure) -> int:
+    """Pixels that parallel axes need for their titles to clear each other."""
+    margin = figure.layout.margin
+    return int(margin.l + margin.r + PITCH * (len(figure.data[0].dimensions) - 1))
+
+
+def _thick(dimension: dict[str, Any], height: float) -> dict[str, Any]:
+    """An axis with each line as often as :data:`COPIES` says, the first where it belongs."""
+    values = np.asarray(dimension["values"], float)
+    low, high = float(values.min()), float(values.max())
+    room = 0.03 * (high - low) or 0.1 * abs(high) or 1.0
+    low, high = dimension.get("range") or (low - room, high + room)
+    pixel = (high - low) / height
+    every = np.concatenate([values + shift * pixel for shift in COPIES])
+    return dimension | {"values": every, "range": [low, high]}
 
 
 def _dimension(column: Column, runs: Sequence[str]) -> dict[str, Any]:
-    label = plain_html(column.title)
     if not column.few:
         factor = 100 if column.share else 1
         values = [factor * float(column.values[run]) for run in runs]
-        return {"label": label, "values": values, "tickformat": ".4~g"}
+        return {"values": values, "tickformat": ".4~g"}
     there = {column.values[run] for run in runs if run in column.values}
     numbers = sorted(value for value in there if not isinstance(value, str))
     order = [*numbers, *sorted(value for value in there if isinstance(value, str))]
@@ -350,7 +378,7 @@ def _dimension(column: Column, runs: Sequence[str]) -> dict[str, Any]:
     at = {value: i + missing for i, value in enumerate(order)}
     texts = [*(["\u2013"] if missing else []), *texts]
     return {
-        "label": label, "values": [at.get(column.values.get(run), 0) for run in runs],
+        "values": [at.get(column.values.get(run), 0) for run in runs],
         "tickvals": list(range(len(texts))), "ticktext": [plain_html(text) for text in texts],
         "range": [-0.5, len(texts) - 0.5],
     }  # fmt: skip

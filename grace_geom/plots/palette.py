@@ -294,7 +294,8 @@ def _channels(color: str) -> tuple[int, ...]:
 _ATTACKED = "#EE5A24"
 _SETS = ("#D98E00", "#009E73", "#3A9BD0", "#A77BD0", "#B3863C", "#DD7FB4", "#7A8C1E", "#5C6BC0")
 _KNOWN_SETS = {
-    "v2": 0, "sketch": 1, "r": 2, "a": 3, "objectnet": 4, "c": 5, "colour": 6, "hard": 7,
+    "v2": 0, "sketch": 1, "r": 2, "shift": 2, "a": 3, "objectnet": 4, "c": 5, "colour": 6,
+    "hard": 7,
 }  # fmt: skip
 
 

@@ -61,7 +61,7 @@ def _trace(trace: Mapping[str, Any], layout: Mapping[str, Any]) -> str:
     if kind in GRIDS:
         return _grid(trace)
     if kind == "parcoords":
-        return "; ".join(_dimensions(trace["dimensions"]))
+        return "; ".join(_dimensions(trace["dimensions"], trace.get("meta")))
     name = _plain(trace.get("name") or "")
     if kind in POINTS:
         xs, ys = trace.get("x"), trace.get("y")
@@ -147,13 +147,14 @@ def _at(names: Any, i: int) -> str:
     return str(i) if names is None or i >= len(names) else _said(names[i])
 
 
-def _dimensions(dimensions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _dimensions(dimensions: Sequence[Mapping[str, Any]], lines: int | None) -> Iterator[str]:
+    """Of the first so many lines: further ones only make them thick."""
     for one in dimensions:
         texts = [_plain(str(t)) for t in one.get("ticktext") or ()]
         if texts:
             yield f"{_plain(one.get('label') or '') or 'runs'}: {', '.join(texts[:MOST])}"
         elif len(one.get("values", ())):
-            low, high = min(one["values"]), max(one["values"])
+            low, high = (f(one["values"][:lines]) for f in (min, max))
             yield f"{_plain(one['label'])}: {_said(low)} to {_said(high)}"
 
 

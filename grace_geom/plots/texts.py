@@ -13,6 +13,11 @@ _MATH = {
 }  # fmt: skip
 
 
+def begun(sentence: str) -> str:
+    """A sentence with a capital letter, where it begins with a word: ``n = 60`` stays."""
+    return sentence[:1].upper() + sentence[1:] if re.match("[a-z]{2}", sentence) else sentence
+
+
 class _Reader(HTMLParser):
     """Collects runs of text with the styles that hold for each."""
 

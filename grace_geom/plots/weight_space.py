@@ -9,12 +9,14 @@ from grace_geom.plots import curvature, features, layers, spectra
 from grace_geom.plots.columns import columns, is_matrix, matrix_axis, shade_blocks, union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, measures, overlay, point
+from grace_geom.plots.panels import Curve, log_axis, measures, overlay, point
 from grace_geom.plots.sample import said
 from grace_geom.plots.weight_names import in_order, weight_name
 from grace_geom.records import Finding
 
 Figures = dict[str, go.Figure]
+DECADES = 4
+"""Powers of ten of mean curvature that an axis shows at most: below them stands noise."""
 OPERATORS = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}
 LOSSES = {"ce": "Clean loss", "adv-ce": "Adversarial loss"}
 FEATURES = {
@@ -31,13 +33,20 @@ def spectrum(found: Sequence[Finding], legend: Legend) -> Figures:
         smoothed = f"density: Gaussian kernel, σ = {width:.3g}, " + (
             f"band: spread of {probes} probes" if probes > 1 else "one probe"
         )
+        smoothed += (
+            "; markers in it: eigenvalues found one by one, at the height of one; dotted: λ₁"
+        )
     above = {
         "Largest eigenvalues": eigenvalues(found, legend),
         "Spectral density": _lower(spectra.density(found, legend)),
     }
-    below = {"Mean curvature of each matrix, κ = trace / entries": by_matrix(found, legend)}
+    matrices = by_matrix(found, legend)
+    below = {"Mean curvature of each matrix, κ = trace / entries": matrices}
     name = OPERATORS.get(str(settings.get("operator")), str(settings.get("operator")))
-    note = said(found, smoothed, "bars: residuals of eigenvalues, 95 % intervals of traces")
+    bars, hollow = "bars: residuals of eigenvalues, 95 % intervals of traces", ""
+    if matrices and any(str(t.marker.symbol).endswith("-open") for t in matrices.data):
+        hollow = "hollow: κ below the axis, or not above 0"
+    note = said(found, smoothed, bars, hollow)
     return pages({"": (f"Spectrum of the {name}", [above, below], note)}, legend)
 
 
@@ -57,19 +66,54 @@ def eigenvalues(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
 
 
 def by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
-    """Mean curvature of each weight matrix of any run, with 95 % intervals."""
+    """Mean curvature of each weight matrix of any run, with 95 % intervals, on a logarithmic axis;
+    what lies below it stands hollow at its lower end.
+    """
     names = matrices(found)
     points = {
         f.run: {weight_name(n): p for n in names if (p := point(f.value(f"kappa/{n}"))) is not None}
         for f in found
     }
-    y = {"title": "Mean curvature κ", "exponentformat": "power"}
     heads, ground = [weight_name(n) for n in names], legend.ground
+    y = {"title": "Mean curvature κ", "exponentformat": "power"}
     figure = columns(points, heads, legend, y, 320, matrix_axis(names))
     if figure is None:
         return None
-    figure.add_hline(y=0, line={"color": ground.muted, "width": 1}, layer="below")
+    values = np.array([p.value for known in points.values() for p in known.values()])
+    if (values > 0).any():
+        _logarithmic(figure, max(values[values > 0].min(), values.max() / 10**DECADES))
+    else:
+        figure.add_hline(y=0, line={"color": ground.muted, "width": 1}, layer="below")
     return shade_blocks(figure, names, ground)
+
+
+def _logarithmic(figure: go.Figure, least: float) -> None:
+    """Make the vertical axis logarithmic. Points below ``least`` become hollow ones at its lower
+    end, whose numbers the pointer tells; so far bars that leave it go.
+    """
+    edge, tops = least / 1.6, [least]
+    for trace in list(figure.data):
+        y, bars = np.asarray(trace.y, float), trace.error_y
+        high, low = y + np.asarray(bars.array, float), y - np.asarray(bars.arrayminus, float)
+        shown = y >= least
+        every = {
+            "x": np.asarray(trace.x, float),
+            "y": y,
+            "customdata": np.array(trace.customdata, object),
+        }
+        tops.append(float(high[shown].max(initial=least)))
+        if not shown.all():
+            hidden = {key: values[~shown] for key, values in every.items()}
+            figure.add_scatter(
+                x=hidden["x"], y=np.full(len(hidden["y"]), edge), mode="markers", name=trace.name,
+                legendgroup=trace.legendgroup, showlegend=False,
+                marker={**trace.marker.to_plotly_json(), "symbol": f"{trace.marker.symbol}-open"},
+                customdata=[[*row, value] for row, value in zip(hidden["customdata"], hidden["y"], strict=True)],
+                hovertemplate=(trace.hovertemplate or "").replace("%{y:", "%{customdata[3]:"),
+            )  # fmt: skip
+        trace.update({key: values[shown] for key, values in every.items()})
+        bars.array, bars.arrayminus = (high - y)[shown], (y - np.maximum(low, edge))[shown]
+    figure.update_yaxes(log_axis([np.array([edge, *tops])]))
 
 
 def matrices(found: Sequence[Finding]) -> list[str]:

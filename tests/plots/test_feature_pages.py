@@ -143,7 +143,7 @@ def test_every_set_stands_over_id_with_its_cosine():
     names = {layers.title(s): s for s in colors}
     for trace in figure.data:
         assert trace.marker.color == colors[names[trace.name]]
-    assert sum(bool(t.showlegend) for t in figure.data) == 3
+    assert not figure.layout.showlegend  # rows have the names of the colours
     names = ("xaxis", "xaxis2", "xaxis3", "xaxis4")
     assert len({tuple(figure.layout[name].range) for name in names}) == 1, (
         "one scale: the smaller cloud looks smaller"
@@ -177,6 +177,44 @@ def test_a_cosine_near_1_has_digits_that_tell_runs_apart(value, low, high, said)
     assert clouds.named_cosine(f, "sketch") == "not measured"
 
 
+def test_cosines_of_a_row_have_the_same_digits_and_no_more_than_they_need():
+    near = {"centroid_cosine/adv": Measure(0.983, None, 0.971, 0.991)}
+    far = {"centroid_cosine/adv": Measure(0.51, None, 0.41, 0.62)}
+    nearer = {"centroid_cosine/adv": Measure(0.9992, None, 0.9981, 0.9996)}
+    found = [finding("ft", values, {}) for values in (near, far, nearer)]
+    assert [clouds._digits(f, "adv") for f in found] == [2, 2, 4]
+    said = [clouds.cosine_of(f, "adv", 2).replace("\N{NO-BREAK SPACE}", " ") for f in found[:2]]
+    assert said == ["0.98 [0.97, 0.99]", "0.51 [0.41, 0.62]"]
+    assert clouds.cosine_of(found[1], "adv", 4).startswith("0.5100")
+
+
+def test_shifted_sets_are_one_colour_in_space_with_as_many_points_as_another():
+    points, sets = np.arange(24.0).reshape(8, 3), ("id", "sketch", "v2", "adv")
+    arrays = {f"pca/{s}": points for s in sets} | {"pca_share": np.array([0.5, 0.3, 0.1])}
+    drawn = clouds.clouds([finding("ft", {}, arrays)], LEGEND, sets, solid=True)
+    (figure,) = clouds.pooled(drawn, LIGHT).values()
+    assert [t.name for t in figure.data] == [
+        "In distribution", "Under shift", "Under shift", "Under attack"
+    ]  # fmt: skip
+    _, one, two, _ = figure.data
+    assert one.marker.color == two.marker.color != figure.data[0].marker.color
+    assert sorted([*one.x, *two.x]) == list(points[:, 0])  # each image of one of the sets
+    (before,) = drawn.values()
+    assert len(before.data[1].x) == 8 and before.data[1].name == "Under shift: sketch"
+
+
+def test_the_note_says_where_a_sweep_has_no_interval():
+    f = stability_of("ft")
+    arrays = dict(f.part.arrays)
+    for name in [n for n in arrays if n.startswith("lid_sweep_interval/")]:
+        arrays[name] = np.array(arrays[name], float)
+        arrays[name][:, -1] = np.nan
+    short = finding("ft", dict(f.part.values), arrays)
+    said = "none at k = 20: a half-sample has too few images"
+    assert features._without_bands([short]) == said
+    assert features._without_bands([f]) == "" and features._without_bands([short, f]) == ""
+
+
 def test_one_number_of_all_runs_stands_over_the_interval_of_the_reference():
     long = "at · attack steps 1 · alpha 5/255 · max steps 588"
     names = {"ft": "ft", "at": long, "grace": "grace"}
@@ -189,7 +227,7 @@ def test_one_number_of_all_runs_stands_over_the_interval_of_the_reference():
     assert (figure.data[0].error_x.array[0], figure.data[2].error_x.array[0]) == (0.5, 0)
     band, line = figure.layout.shapes[-2:]
     assert (band.x0, band.x1, line.x0, line.x1) == (3.5, 4.5, 4.0, 4.0)
-    assert figure.layout.yaxis.ticktext[:2] == ("ft", "grace")
+    assert figure.layout.yaxis.ticktext[:2] == ("<b>ft</b>", "grace")
     assert "…" in figure.layout.yaxis.ticktext[2]
     assert figure.layout.xaxis.title.text == "Rank of it"
 

@@ -14,10 +14,12 @@ from grace_geom.plots.numbers import (
     colors_of,
     labels,
     parallel,
+    parallel_width,
     places,
     scatter,
 )
 from grace_geom.plots.palette import DARK, LIGHT
+from grace_geom.plots.spoken import spoken
 from grace_geom.plots.static import draw
 from grace_geom.records.fit import line_of
 from grace_geom.records.numbers import Datum
@@ -114,8 +116,18 @@ def test_parallel_axes_have_room_for_their_titles_and_short_names():
     columns = [Column(title, dict.fromkeys(RUNS, 0.5)) for title in ("a", 10 * "title ", "HM")]
     figure = parallel(columns, RUNS, legend)
     (trace,) = figure.data
-    assert trace.labelangle < 0 and figure.layout.margin.t > 110
-    assert figure.layout.height - figure.layout.margin.t >= 280
+    title = trace.dimensions[2].label
+    assert (
+        max(map(len, title.split("<br>"))) <= 11
+        and title.replace("<br>", " ") == columns[1].title.strip()
+    )
+    assert (
+        trace.labelside == "bottom" and figure.layout.margin.b > 100
+    )  # below, any number of lines
+    assert figure.layout.height - figure.layout.margin.t - figure.layout.margin.b >= 256
+    (few,) = parallel([Column("learning rate", {}, few=True), columns[2]], RUNS, legend).data
+    assert few.labelside == "top" and few.dimensions[1].label == "learning<br>rate"
+    assert parallel_width(figure) > 3 * 72
     assert all(len(name) <= 30 for name in trace.dimensions[0].ticktext)
     assert figure.layout.margin.l < 250
 
@@ -139,9 +151,14 @@ def test_runs_are_lines_of_their_colour_across_settings_and_numbers():
     (trace,) = parallel(columns, RUNS, LEGEND).data
     names, lr, head, share = trace.dimensions
     assert names.ticktext == RUNS
-    assert lr.ticktext == ("–", "0.001", "0.006") and list(lr["values"]) == [1, 0, 2]
-    assert head.ticktext == ("no", "yes") and list(head["values"]) == [1, 0, 1]
-    assert list(share["values"]) == pytest.approx([90, 50, 70])
+    assert lr.ticktext == ("–", "0.001", "0.006") and list(lr["values"][:3]) == [1, 0, 2]
+    assert head.ticktext == ("no", "yes") and list(head["values"][:3]) == [1, 0, 1]
+    assert list(share["values"][:3]) == pytest.approx([90, 50, 70])
+    assert "ID: 50 to 90" in spoken(parallel(columns, RUNS, LEGEND))
+    # A line of one pixel is drawn three times, each a little beside the first.
+    every = np.reshape(share["values"], (3, 3))
+    assert trace.line.color == (0.5, 1.5, 2.5) * 3
+    assert 0 < np.abs(every[1:] - every[0]).max() < 0.005 * np.ptp(share.range)
     assert [color for _, color in trace.line.colorscale][::2] == [
         LEGEND.looks[run].color for run in RUNS
     ]

@@ -163,6 +163,33 @@ def test_curvature_of_matrices_has_intervals_in_the_network_s_order():
     assert first.customdata[0][0] == "stem convolution"
 
 
+def test_curvature_that_is_not_above_a_logarithmic_axis_stands_hollow_at_its_lower_end():
+    kappas = (1.0, 1e-3, -2e-3)
+
+    def flat(i: int):
+        names = [f"kappa/{name}" for name in MATRICES]
+        ends = [Measure(k, None, k - 5e-3, k + 5e-3) for k in kappas]
+        return dict(zip(names, ends, strict=True)), {}
+
+    figure = weight_space.by_matrix(found(flat), LEGEND)
+    filled, hollow = (
+        next(
+            t for t in figure.data if t.legendgroup == "ft-s0" and ("open" in t.marker.symbol) is o
+        )
+        for o in (False, True)
+    )
+    low, high = (10**end for end in figure.layout.yaxis.range)
+    assert sorted(filled.y) == [1e-3, 1.0] and figure.layout.yaxis.type == "log"
+    assert low < hollow.y[0] < 1e-3 and high > 1.005
+    assert hollow.customdata[0][3] == -2e-3 and "customdata[3]" in hollow.hovertemplate
+    bars = filled.error_y
+    assert np.min(np.asarray(filled.y) - np.asarray(bars.arrayminus)) == pytest.approx(hollow.y[0])
+    assert max(bars.array) == pytest.approx(5e-3)
+    assert not any(type(t.y[0]) is float and t.y[0] <= 0 for t in figure.data)
+    note = weight_space.spectrum(found(flat), LEGEND)[""].layout.annotations[-1].text
+    assert "hollow: κ below the axis" in note.replace("<br>", " ")
+
+
 def test_all_slices_share_round_levels():
     start, end, size = levels([BOWL, BOWL + 1])
     assert (start, end, size) == pytest.approx((0, 1.6, 0.2))
@@ -307,6 +334,8 @@ def test_the_map_of_drift_has_the_run_that_moved_farthest_on_top():
     assert list(cells.x) == ["stem convolution", "block 0, MLP in", "projection"]
     np.testing.assert_allclose(cells.z[0], np.log10([0.02, 0.03, 0.01]))
     assert np.isnan(cells.z[1][0]) and cells.customdata[1][1] == pytest.approx(0.03)
+    marked = drift.map_by_matrix(found(moved), LEGEND, "grace-s0")
+    assert list(marked.layout.yaxis.ticktext) == ["ft-s0", "<b>grace-s0</b>"]
     static.draw(figure, 7).draw_without_rendering()
     assert drift.map_by_matrix(found(lambda i: ({}, {})), LEGEND) is None
 
@@ -336,7 +365,7 @@ def test_drift_without_zero_shot_sets_speaks_of_no_bars():
         return {k: v for k, v in values.items() if k != "zero_shot_loss"}, arrays
 
     note = drift.figures(found(without), LEGEND)[""].layout.annotations[-1].text
-    assert note == "weights: image tower, seed 3"
+    assert note == "Weights: image tower, seed 3"
 
 
 def test_a_run_has_one_colour_in_every_folder_and_on_the_dashboard():
