@@ -11,6 +11,7 @@ from app import verdict
 from app.kept import kept_of_logs
 from app.logs import Lines
 from grace_geom.plots import training
+from grace_geom.plots.ends import name_panels
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.seed_bands import over_seeds
 from grace_geom.records import number
@@ -29,11 +30,12 @@ def groups(logs: Logs, lines: Families) -> dict[str, list[str]]:
 def stack(
     logs: Logs, legend: Legend, keys: Sequence[str], view: training.View, lines: Families
 ) -> go.Figure | None:
-    """Numbers below each other, a line for a run or for the mean of some, with a band; ``None``
-    where nothing is there.
+    """Numbers below each other, a line for a run or for the mean of some, with a band and with its
+    name at its end; ``None`` where nothing is there.
     """
     known = kept_of_logs(points, logs, keys, view.along)
-    return training.stack(_rows(logs), legend, keys, view, *over_seeds(known, lines))
+    figure = training.stack(_rows(logs), legend, keys, view, *over_seeds(known, lines))
+    return name_panels(figure, legend) if figure is not None else None
 
 
 def points(logs: Logs, keys: Sequence[str], along: str) -> training.Points:

@@ -11,6 +11,7 @@ from app.kept import kept_of_logs, kept_of_runs
 from app.progress import RunProgress, duration, progress
 from app.shell import Choice, text
 from grace_geom.plots import ranges, training
+from grace_geom.plots.checks import has_bars
 
 REFRESH = 5.0
 MOST_STALLED = 5  # commands that are written out for stalled runs
@@ -212,7 +213,8 @@ def panel(
         for key in keys if key in training.MEANINGS
     ]  # fmt: skip
     fig = kept_of_logs(logged.stack, logs, choice.legend, keys, view, lines)
-    said = f"{drawn_how(view, lines)} {many} records.{show.coincide({heading: fig})}"
+    bars = " Bars: Wilson's 95 % intervals of few checks." if has_bars(fig) else ""
+    said = f"{drawn_how(view, lines)}{bars} {many} records.{show.coincide({heading: fig})}"
     show.figure(
         fig,
         f"training-{heading.split()[0].lower()}{part}",

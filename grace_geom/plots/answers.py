@@ -234,7 +234,9 @@ def representation(
     ordered = sorted(lowest, key=lambda run: lowest[run][0].value)
     most = ordered[0]
     p, layer, s = lowest[most]
-    said = f"{names[most]} moved most: its **{layer}**, {layers.where(s)} (CKA {_cka(p)})"
+    close = len(ordered) > 2 and not apart(p, lowest[ordered[1]][0])  # of two, the end says it
+    doubt = f", not clearly more than {names[ordered[1]]}" if close else ""
+    said = f"{names[most]} moved most{doubt}: its **{layer}**, {layers.where(s)} (CKA {_cka(p)})"
     if len(ordered) == 1:
         return f"{said}."
     least, next_to = ordered[-1], ordered[-2]

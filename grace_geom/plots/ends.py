@@ -1,13 +1,15 @@
 """Names at the ends of lines, where there is room for them."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.cells import CHROME
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.style import plain_html, see_through
+from grace_geom.plots.style import made, plain_html, see_through
 from grace_geom.plots.variants import fitted
 
 LETTERS = 16
@@ -18,13 +20,55 @@ BEFORE, AWAY, ROOM = 0.03, 0.07, 0.36
 """Shares of the lines' width: room before the first point, from the last point to the names, and
 from there to the end of the axis.
 """
+BRACKET = 0.02
+"""Share of the lines' width from the last point to the bracket of lines that share a label."""
+LEAST_JOINED = 3
+"""Lines in grey that share a label, at least."""
+MOST_BESIDE, COLUMN, LEAD = 14, 0.26, 0.15
+"""Lines of a panel of :func:`name_panels` that have names, at most; the share of the width that is
+the names' column, and of that column the thin lines' part.
+"""
+Ends = Mapping[str, tuple[float, float]]
+"""Run -> the last point of its line."""
+
+
+@dataclass(frozen=True)
+class _Heights:
+    """The vertical axis of a panel.
+
+    Attributes:
+        low, high: Its range, of logarithms where it is logarithmic.
+        tall: In pixels.
+        logarithmic: Whether it is.
+    """
+
+    low: float
+    high: float
+    tall: float
+    logarithmic: bool
+
+    def pixel(self, value: float) -> float:
+        """How far above the lower end a value stands."""
+        level = np.log10(value) if self.logarithmic else value
+        return float((level - self.low) / self._unit)
+
+    def value(self, pixel: float) -> float:
+        """What stands there."""
+        level = self.low + pixel * self._unit
+        return float(10**level) if self.logarithmic else level
+
+    @property
+    def _unit(self) -> float:
+        return ((self.high - self.low) or 1.0) / self.tall
 
 
 def name_ends(figure: go.Figure, legend: Legend, behind: Collection[str] = ()) -> go.Figure:
     """Write behind the end of each line which run it is, and make room for that on the horizontal
     axis. Names stand one below the other, as near to the heights of their ends as their number
-    allows, and a thin line leads to each. Where there is no room for all, those of lines behind the
-    others are left out first: the pointer and the legend have them.
+    allows, and a thin line leads to each. Of lines behind the others, those that end close together
+    share one label, ``6 at 0.35–0.38``, but for the highest and the lowest of the panel. Where
+    there is still no room for all, names of lines behind are left out first: the pointer and the
+    legend have them.
 
     Args:
         figure: Of :func:`~grace_geom.plots.panels.overlay`, on a linear horizontal axis.
@@ -34,38 +78,160 @@ def name_ends(figure: go.Figure, legend: Legend, behind: Collection[str] = ()) -
     Returns:
         Another figure; the same where there is no line.
     """
-    lines = _ends(figure, legend)
+    lines = _ends(figure, legend).get(("x", "y"), {})
     if not lines:
         return figure
     layout = figure.layout
-    logarithmic, tall = layout.yaxis.type == "log", float(layout.height or 300) - CHROME
+    logarithmic = layout.yaxis.type == "log"
     low, high = layout.yaxis.range or _span(figure, logarithmic)
-    scale = tall / ((high - low) or 1.0)
+    axis = _Heights(low, high, float(layout.height or 300) - CHROME, logarithmic)
     first = min(float(x) for t in figure.data if t.x is not None for x in t.x)
     last = max(x for x, _ in lines.values())
     wide = (last - first) or 1.0
     names = fitted({run: legend.names[run] for run in lines}, LETTERS)
-    order = sorted(lines, key=lambda run: run in behind)[: int(tall / LINE)]
-    wanted = {run: scale * (_height(lines[run][1], logarithmic) - low) for run in order}
+    joined = _joined(lines, behind, axis)
+    alone = sorted((run for run in lines if run not in {r for j in joined for r in j}),
+                   key=lambda run: run in behind)  # fmt: skip
+    room = int(axis.tall / LINE) - len(joined)
+    wanted: dict[Any, float] = {run: axis.pixel(lines[run][1]) for run in alone[: max(room, 0)]}
+    wanted |= {runs: axis.pixel(_middle(lines, runs)) for runs in joined}
     traces = []
-    for run, pixel in stacked(wanted, tall).items():
-        (x, y), level = lines[run], low + pixel / scale
-        color = legend.ground.muted if run in behind else legend.looks[run].color
-        traces.append({
-            "type": "scatter", "mode": "lines+text", "x": [x, last + AWAY * wide],
-            "y": [y, 10**level if logarithmic else level],
-            "text": ["", f"\u00a0{plain_html(names[run])}"], "textposition": "middle right",
-            "textfont": {"size": 11, "color": color}, "cliponaxis": False,
-            "line": {"color": see_through(color, 0.6), "width": 0.8},
-            "hoverinfo": "skip", "showlegend": False, "legendgroup": run,
-            "name": f"{plain_html(legend.names[run])}, at its end",
-        })  # fmt: skip
+    for who, pixel in stacked(wanted, axis.tall).items():
+        at = last + AWAY * wide, axis.value(pixel)
+        if isinstance(who, tuple):
+            ys = sorted(lines[run][1] for run in who)
+            traces += _shared(ys, (last + BRACKET * wide, *at), legend)
+        else:
+            color = legend.ground.muted if who in behind else legend.looks[who].color
+            own = {"legendgroup": who, "name": f"{plain_html(legend.names[who])}, at its end"}
+            traces.append(_lead(lines[who], at, names[who], color) | own)
     named = go.Figure([*traces, *figure.data], layout)  # points lie over the thin lines
     named.update_yaxes(range=[low, high])
     return named.update_xaxes(range=[first - BEFORE * wide, last + ROOM * wide])
 
 
-def stacked(wanted: Mapping[str, float], tall: float) -> dict[str, float]:
+def name_panels(figure: go.Figure, legend: Legend) -> go.Figure:
+    """The same for panels below each other that share the axis ``x``: names stand in a column of
+    their own beside it, so that its numbers end where the lines do. Lines that end outside of their
+    panel have no name, and neither has any of a panel with more than :data:`MOST_BESIDE`.
+
+    Args:
+        figure: Of :func:`~grace_geom.plots.training.stack`, whose axes have ranges and domains.
+        legend: Name and look of each run.
+
+    Returns:
+        Another figure; the same where no line has a name.
+    """
+    layout, traces = figure.layout, []
+    inner = float(layout.height) - layout.margin.t - layout.margin.b
+    edge = float(layout.xaxis.range[1])
+    for (_, y), lines in _ends(figure, legend).items():
+        own = layout[f"yaxis{y[1:]}"]
+        (low, high), (bottom, top) = own.range, own.domain
+        axis = _Heights(low, high, (top - bottom) * inner, own.type == "log")
+        inside = {r: end for r, end in lines.items() if 0 <= axis.pixel(end[1]) <= axis.tall}
+        if len(inside) <= min(MOST_BESIDE, axis.tall / LINE):
+            traces += _beside(inside, legend, axis, edge, y)
+    if not traces:
+        return figure
+    there = layout.to_plotly_json()
+    there["xaxis"]["domain"] = [0, 1 - COLUMN]
+    there["xaxis2"] = {"domain": [1 - COLUMN, 1], "range": [0, 1], "anchor": "y", "visible": False,
+                       "fixedrange": True}  # fmt: skip
+    return made([*traces, *(trace.to_plotly_json() for trace in figure.data)], there)
+
+
+def _beside(
+    lines: Ends, legend: Legend, axis: _Heights, edge: float, y: str
+) -> list[dict[str, Any]]:
+    """Names in the column beside a panel whose horizontal axis ends at ``edge``."""
+    names = fitted({run: legend.names[run] for run in lines}, LETTERS)
+    wanted = {run: axis.pixel(value) for run, (_, value) in lines.items()}
+    traces = []
+    for run, pixel in stacked(wanted, axis.tall).items():
+        (x, value), color = lines[run], legend.looks[run].color
+        own = {"legendgroup": run, "name": f"{plain_html(legend.names[run])}, at its end"}
+        to = LEAD, axis.value(pixel)
+        traces.append(
+            _lead((0.0, value), to, names[run], color) | own | {"xaxis": "x2", "yaxis": y}
+        )
+        traces.append(_thin([x, edge], [value, value], color) | own | {"xaxis": "x", "yaxis": y})
+    return traces
+
+
+def _thin(x: Sequence[float | None], y: Sequence[float | None], color: str) -> dict[str, Any]:
+    return {
+        "type": "scatter", "mode": "lines", "x": [*x], "y": [*y], "hoverinfo": "skip",
+        "line": {"color": see_through(color, 0.6), "width": 0.8}, "showlegend": False,
+    }  # fmt: skip
+
+
+def _lead(
+    end: tuple[float, float], to: tuple[float, float], name: str, color: str
+) -> dict[str, Any]:
+    """A thin line from the end of a line to its name."""
+    return _thin([end[0], to[0]], [end[1], to[1]], color) | {
+        "mode": "lines+text", "text": ["", f"\u00a0{plain_html(name)}"],
+        "textposition": "middle right", "textfont": {"size": 11, "color": color},
+        "cliponaxis": False,
+    }  # fmt: skip
+
+
+def _shared(
+    ys: Sequence[float], at: tuple[float, float, float], legend: Legend
+) -> list[dict[str, Any]]:
+    """A bracket over the ends of lines, and how many they are.
+
+    Args:
+        ys: Heights of the ends, in rising order.
+        at: Places of the bracket and of the label, and the height of the label.
+        legend: Of the ground.
+    """
+    bracket, x, height = at
+    muted = legend.ground.muted
+    lead = _lead((bracket, _halfway(ys)), (x, height), f"{len(ys)} at {_range(ys)}", muted)
+    own = {"name": f"{len(ys)} lines, at their ends"}
+    return [lead | own, _thin([bracket] * 2, [ys[0], ys[-1]], muted) | own]
+
+
+def _range(ys: Sequence[float]) -> str:
+    """``0.35–0.38``, with as many digits as tell the ends apart, up to three."""
+    low, high = ys[0], ys[-1]
+    told = [(f"{low:.{digits}g}", f"{high:.{digits}g}") for digits in (2, 3)]
+    one, other = next((pair for pair in told if pair[0] != pair[1]), told[0])
+    said = one if one == other else f"{one}\u2013{other}"
+    return said.replace("-", "\u2212")
+
+
+def _joined(lines: Ends, behind: Collection[str], axis: _Heights) -> list[tuple[str, ...]]:
+    """Lines in grey that share a label: groups whose ends are less than a label apart, where one's
+    own would stand more than its height away from its end. The lowest and the highest of all in
+    grey are left out.
+    """
+    wanted = {run: axis.pixel(y) for run, (_, y) in lines.items()}
+    grey = sorted((run for run in lines if run in behind), key=wanted.__getitem__)[1:-1]
+    found = stacked(wanted, max(axis.tall, LINE * len(lines)))
+    groups: list[list[str]] = []
+    for run in grey:
+        if groups and wanted[run] - wanted[groups[-1][-1]] < LINE:
+            groups[-1].append(run)
+        else:
+            groups.append([run])
+    return [
+        tuple(group) for group in groups
+        if len(group) >= LEAST_JOINED and any(abs(found[r] - wanted[r]) > LINE for r in group)
+    ]  # fmt: skip
+
+
+def _halfway(ys: Sequence[float]) -> float:
+    return (ys[0] + ys[-1]) / 2
+
+
+def _middle(lines: Ends, runs: Sequence[str]) -> float:
+    return _halfway(sorted(lines[run][1] for run in runs))
+
+
+def stacked(wanted: Mapping[Any, float], tall: float) -> dict[Any, float]:
     """Heights at least :data:`LINE` apart, half of it from either end, that are together nearest to
     those wanted (least squares, by pooling neighbours that violate their order).
 
@@ -90,9 +256,9 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _ends(figure: go.Figure, legend: Legend) -> dict[str, tuple[float, float]]:
-    """Run -> the last point of its line that is drawn."""
-    found = {}
+def _ends(figure: go.Figure, legend: Legend) -> dict[tuple[str, str], dict[str, Any]]:
+    """Both axes of a panel -> run -> the last point of its line that is drawn."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for trace in figure.data:
         line = "lines" in (trace.mode or "") and not trace.fill and trace.hoverinfo != "skip"
         if not line or trace.legendgroup not in legend.looks:
@@ -100,12 +266,9 @@ def _ends(figure: go.Figure, legend: Legend) -> dict[str, tuple[float, float]]:
         x, y = np.asarray(trace.x, float), np.asarray(trace.y, float)
         known = np.flatnonzero(np.isfinite(y))
         if len(known):
-            found[trace.legendgroup] = float(x[known[-1]]), float(y[known[-1]])
+            panel = found.setdefault((trace.xaxis or "x", trace.yaxis or "y"), {})
+            panel[trace.legendgroup] = float(x[known[-1]]), float(y[known[-1]])
     return found
-
-
-def _height(value: float, logarithmic: bool) -> float:
-    return float(np.log10(value)) if logarithmic else value
 
 
 def _span(figure: go.Figure, logarithmic: bool) -> tuple[float, float]:

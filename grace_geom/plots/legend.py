@@ -9,6 +9,7 @@ from grace_geom.plots.palette import (
     SHADES,
     Ground,
     Look,
+    as_variant,
     is_reference,
     look,
     of_strangers,
@@ -68,10 +69,11 @@ class Legend:
         """Every run has the look of its method and seed.
 
         Of several that would look alike (variants, copies in other folders) the one with the
-        shortest label keeps it; the others are further shades of the same colour with the same
-        marker and other dashes, whatever the order in which they are given. Variants of the only
-        method that is shown have hues and markers of their own. Methods that nobody knows share no
-        colour as long as there are any, so their looks depend on the others that are shown.
+        shortest label keeps it; the others are further shades of the same colour with other dashes,
+        and variants have other markers too, whatever the order in which they are given. Variants of
+        the only method that is shown have hues and markers of their own. Methods that nobody knows
+        share no colour as long as there are any, so their looks depend on the others that are
+        shown.
 
         Args:
             runs: Run -> what it is.
@@ -81,13 +83,29 @@ class Legend:
         """
         looks: dict[str, Look] = {}
         strange = of_strangers({who.method or who.label for who in runs.values()})
+        variants = _variants(runs)
         for run in sorted(runs, key=lambda run: _rank(run, runs[run])):
             if same and run in same:
                 continue
-            looks[run] = _free(runs[run], ground, set(looks.values()), strange)
+            taken = set(looks.values())
+            looks[run] = _free(runs[run], ground, taken, strange, variants[run])
         looks |= _hues(runs, ground)
         looks |= {run: looks[other] for run, other in (same or {}).items()}
         return cls(names, looks, ground)
+
+
+def _variants(runs: Mapping[str, Identity]) -> dict[str, int]:
+    """Which variant of its method each run is, by its label: 0 is the one with the shortest label,
+    and any run whose method nobody knows.
+    """
+    labels: dict[str, set[str]] = {}
+    for who in runs.values():
+        labels.setdefault(who.method, set()).add(_plain(who.label))
+    turns = {m: sorted(known, key=lambda one: (len(one), one)) for m, known in labels.items()}
+    return {
+        run: turns[who.method].index(_plain(who.label)) if who.method else 0
+        for run, who in runs.items()
+    }
 
 
 def _hues(runs: Mapping[str, Identity], ground: Ground) -> dict[str, Look]:
@@ -117,13 +135,18 @@ def _rank(run: str, who: Identity) -> tuple[object, ...]:
     return *order(who.method), who.seed or 0, len(plain), plain, run
 
 
-def _free(who: Identity, ground: Ground, taken: set[Look], strange: Mapping[str, int]) -> Look:
+def _free(
+    who: Identity, ground: Ground, taken: set[Look], strange: Mapping[str, int], variant: int
+) -> Look:
     method = who.method or who.label
     if is_reference(method):
         return look(method, ground)
     by = strange.get(method, 0)
-    turns = (look(method, ground, who.seed, turn, by) for turn in range(8 * SHADES))
-    return next((one for one in turns if one not in taken), look(method, ground, who.seed, 0, by))
+    turns = [
+        as_variant(look(method, ground, who.seed, variant + turn, by), variant)
+        for turn in range(8 * SHADES)
+    ]
+    return next((one for one in turns if one not in taken), turns[0])
 
 
 def without_seed(name: str) -> str:

@@ -2,8 +2,8 @@
 
 A method of the table below has one colour, marker and dash. They come from its name, never from a
 folder or from its place in a list, so a run looks the same on a page, in a PNG and in the next
-study. Seeds and variants of a method are shades of its colour with other dashes; variants that are
-seen with no other method have hues of their own.
+study. Seeds and variants of a method are shades of its colour with other dashes, and variants have
+other markers; variants that are seen with no other method have hues of their own.
 
 Methods that the table does not name have a look by their name as well, but give way where others
 that are shown have its colour (:func:`of_strangers`): such a method may look unlike in a figure of
@@ -137,8 +137,14 @@ _FREE = [(c, m) for c in _COLORS for m in _MARKERS if (c, m) not in _TAKEN and c
 """For methods that the table does not name; GRACE shares its colour with none."""
 
 _SHADES = (0.0, 0.3, -0.1, 0.55, -0.2)
-"""Shares of a mixture away from the ground (> 0) or towards it (< 0)."""
+_DEEP_SHADES = (0.0, -0.35, 0.3, -0.2, 0.55)
+"""Shares of a mixture away from the ground (> 0) or towards it (< 0), and those of colours whose
+contrast with the ground is above :data:`_DEEP`: away from it they would hardly change.
+"""
+_DEEP = 7.0
 SHADES = len(_SHADES)
+_TURNED = ("triangle-left", "pentagon", "triangle-right")
+"""Markers of the variants of a method that are shown beside it; no method has them."""
 
 
 def look(
@@ -163,6 +169,14 @@ def look(
         turn += (seed or 0) % SHADES
     plain = color.light if ground.name == "light" else color.dark
     return turned(Look(plain, dash, marker), turn, ground)
+
+
+def as_variant(first: Look, variant: int) -> Look:
+    """The look of the n-th variant of a method beside the method itself, which is the 0-th: with
+    another marker, since a shade alone does not tell them apart.
+    """
+    marker = _TURNED[(variant - 1) % len(_TURNED)] if variant else first.marker
+    return replace(first, marker=marker)
 
 
 def turned(first: Look, turn: int, ground: Ground) -> Look:
@@ -253,7 +267,7 @@ def _other_dash(dash: str, by: int) -> str:
 
 def shade(color: str, step: int, ground: Ground) -> str:
     """One of ``SHADES`` shades of a colour, the first one the colour itself."""
-    share = _SHADES[step]
+    share = (_DEEP_SHADES if contrast(color, ground.paper) > _DEEP else _SHADES)[step]
     dark_first = ground.name == "light"
     end = 0 if (share > 0) == dark_first else 255
     return "#" + "".join(f"{round(v + abs(share) * (end - v)):02X}" for v in _channels(color))

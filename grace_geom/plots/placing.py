@@ -89,7 +89,7 @@ def place_labels(
         front: Runs of the Pareto front, best ``x`` first, whose steps names keep clear of.
         line: Points of a line that names keep clear of, in percent.
         narrow: Width in pixels that the same plot has elsewhere, as on a telephone: names stay
-            inside of it there too.
+            inside of it and clear of each other and of points there too.
 
     Returns:
         Places that :func:`label_at` and :func:`add_leaders` understand.
@@ -112,20 +112,47 @@ def place_labels(
     )
     widths = {run: _width(text) for run, text in texts.items()}
     tried = {run: _places(at[run], width) for run, width in widths.items()}
-    if narrow is not None:
-        for run, places in tried.items():
-            there = _places((at[run][0] * narrow / size[0], at[run][1]), widths[run])
-            places.base += _outside(there.boxes, (narrow, size[1]))
+    slim = {} if narrow is None else _squeezed(at, widths, (narrow, size[1]), size[0])
     chosen: dict[str, int] = {}
     for _ in range(_ROUNDS):
         before = dict(chosen)
         for run, places in tried.items():
             others = [tried[o] for o in chosen if o != run], [chosen[o] for o in chosen if o != run]
             cost = _cost(places, order.index(run), scene, *_written(*others), _lines(*others))
+            if run in slim:
+                cost = cost + _there(slim[run], [slim[o] for o in chosen if o != run], others[1])
             chosen[run] = int(cost.argmin())
         if chosen == before:
             break
     return uncrossed({run: tried[run].names[i] for run, i in chosen.items()}, at)
+
+
+def _squeezed(
+    at: Mapping[str, tuple[float, ...]],
+    widths: Mapping[str, float],
+    size: tuple[int, int],
+    wide: int,
+) -> dict[str, _Tried]:
+    """The same places in a narrower plot, where letters and lines keep their pixels. They cost what
+    they cover of points, less than where the plot is ``wide``, and what lies outside.
+    """
+    there = {run: (size[0] / wide * x, y) for run, (x, y) in at.items()}
+    found = {run: _places(there[run], width) for run, width in widths.items()}
+    for run, places in found.items():
+        others = np.array([middle for other, middle in there.items() if other != run])
+        places.base = _outside(places.boxes, size)
+        places.base += 2 * _covered(places.boxes, _around(others.reshape(-1, 2)))
+    return found
+
+
+def _there(places: _Tried, others: Sequence[_Tried], chosen: Sequence[int]) -> np.ndarray:
+    """``(n,)``: what places cost in a narrower plot, where they cover names or the lines to them
+    too.
+    """
+    written, drawn = _written(others, chosen)
+    names = written + np.array([-5, 0, 5, 0])  # names need a space between them
+    cost = places.base + 10 * _covered(places.boxes, names)
+    return cost + 10 * _covered(places.boxes, _around(drawn, 3))
 
 
 def uncrossed(places: Mapping[str, str], at: Mapping[str, tuple[float, ...]]) -> dict[str, str]:

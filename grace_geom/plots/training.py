@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from grace_geom.plots import checks
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Look
 from grace_geom.plots.ranges import axis, beyond
@@ -47,14 +48,16 @@ ALONG = {"step": "Step", "epoch": "Epoch", "images_seen": "Images seen", "second
          "share": "Share of the log"}  # fmt: skip
 """What numbers can be drawn against, by its name in the log; ``share``: of its last step."""
 _UNITS = ((3 * 3600.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))
-_PANEL, _GAP, _AROUND = 180, 40, 74
-"""Pixels of a panel, between two, and around all."""
+_PANEL, _TALL, _GAP, _AROUND = 180, 240, 40, 74
+"""Pixels of a panel, of the first one of many lines, between two, and around all."""
 ALONG_NOTE, BEYOND_NOTE, MOST_BEYOND, LINE = "along", "beyond", 3, 18
 """Names of notes that are no panel's: what the axis is, which lines lie above a panel; how many of
 these are named; and pixels of a line of them.
 """
-MOST_MARKED, MOST_ABOVE_AXIS = 5, 2
-"""Lines whose points are marked: more hide each other. Panels above their axis: it heads more."""
+MOST_MARKED, FEW_POINTS, MOST_ABOVE_AXIS = 5, 5, 2
+"""Lines whose points are marked: more hide each other, but those of few points. Panels above their
+axis: it heads more.
+"""
 BAND = 0.15
 """Strength of the colour of a band."""
 FEW = 20
@@ -216,7 +219,11 @@ def stack(
         ends = (bands or {}).get(key, {})
         for run, (at, values) in of_runs.items():
             who = _who(run, legend)
-            lines += _lines(at / unit[0], values, key, who, view, most, ends.get(run))
+            own = _lines(at / unit[0], values, key, who, view, most, ends.get(run))
+            if run not in ends and len(at) <= FEW_POINTS:
+                n = checks.counts(records.get(run, ()), key, view.along)
+                own[-1] |= checks.intervals(values, n, legend.looks[run].color)
+            lines += own
         if lines:
             lines.sort(key=lambda line: line["hoverinfo"] != "skip")  # bands lie below all lines
             on = {"xaxis": "x", "yaxis": _axis("y", len(shown) + 1)}
@@ -225,8 +232,9 @@ def stack(
 
 
 def _unmarked(line: dict[str, Any], lines: int) -> dict[str, Any]:
-    """One of many lines without markers, unless it is a single point."""
-    return line | {"mode": "lines"} if lines > MOST_MARKED and len(line["x"]) > 1 else line
+    """One of many lines without markers, unless it has few points."""
+    few = len(line["x"]) <= FEW_POINTS
+    return line if lines <= MOST_MARKED or few else line | {"mode": "lines"}
 
 
 def _who(run: str, legend: Legend) -> tuple[str, str, Look]:
@@ -285,7 +293,9 @@ def _drawn(
 ) -> go.Figure:
     """Places of the panels, their names, and one pointer for all."""
     n = len(shown)
-    inner = n * _PANEL + (n - 1) * _GAP
+    many = any(len({x["legendgroup"] for x in lines}) > MOST_MARKED for _, lines in shown)
+    first = _TALL if many else _PANEL
+    inner = first + (n - 1) * (_PANEL + _GAP)
     last = max(float(np.max(line["x"])) for _, lines in shown for line in lines)
     spike = {"showspikes": True, "spikemode": "across", "spikethickness": 1, "spikedash": "solid",
              "spikecolor": legend.ground.muted, "spikesnap": "cursor"}  # fmt: skip
@@ -297,13 +307,13 @@ def _drawn(
     }}  # fmt: skip
     notes = []
     for turn, (key, lines) in enumerate(shown, 1):
-        top = 1 - (turn - 1) * (_PANEL + _GAP) / inner
-        own, at = _axis("y", turn), {"domain": [max(0.0, top - _PANEL / inner), top]}
-        heights = {run: np.concatenate([x["y"] for x in lines if x["legendgroup"] == run])
-                   for run in dict.fromkeys(x["legendgroup"] for x in lines)}  # fmt: skip
+        tall = first if turn == 1 else _PANEL
+        top = 1 if turn == 1 else 1 - (first - _PANEL + (turn - 1) * (_PANEL + _GAP)) / inner
+        own, at = _axis("y", turn), {"domain": [max(0.0, top - tall / inner), top]}
+        heights = checks.heights(lines)
         far = beyond(key, heights, view.scale)
         held = {run: values for run, values in heights.items() if run not in far}
-        numbers = axis(key, held, view.scale, min(len(far), MOST_BEYOND + 1) * LINE / _PANEL)
+        numbers = axis(key, held, view.scale, min(len(far), MOST_BEYOND + 1) * LINE / tall)
         axes[_axis("yaxis", turn)] = numbers | at | {"anchor": "x", "nticks": 5}
         head = _written(plain_html(_short(key)), own, legend.ground.text, above and turn == 1)
         notes += [head] if turn > 1 or not above else [head, _along(along, head, legend)]

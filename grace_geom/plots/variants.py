@@ -98,7 +98,8 @@ def shortened(variants: Mapping[str, Variant | None], names: Mapping[str, str]) 
     """Names of runs that are shown together.
 
     Variants of a method whose names are longer than :data:`LONG` are called by the options in which
-    they differ: ``no task · lora · spread``. The method and the seed are left out where all share
+    they differ: ``no task · lora · spread``. Options that always come with another of the name are
+    left out of names that are still too long. The method and the seed are left out where all share
     them. Any other name longer than :data:`MOST` loses its middle.
 
     Args:
@@ -117,9 +118,11 @@ def shortened(variants: Mapping[str, Variant | None], names: Mapping[str, str]) 
     alone = len(methods) == 1 and len(known) == len(variants)
     short, said = fitted(names), []
     for method, group in groups.items():
-        keys = _apart(group)
+        keys = {key: list[str]() for key in _apart(group)}
+        if any(len(AND.join([method, *_words(v, [*keys], group)])) > LONG for v in group.values()):
+            keys = _leading(group, [*keys])
         for run, v in group.items():
-            words = ([] if alone else [method]) + _words(v, keys, group)
+            words = ([] if alone else [method]) + _words(v, [*keys], group)
             words = words or [method]
             short[run] = AND.join(
                 [*words, *([f"s{v.seed}"] if many and v.seed is not None else [])]
@@ -138,6 +141,18 @@ def _apart(group: Mapping[str, Variant]) -> list[str]:
     if len({v.options for v in group.values()}) == 1:
         return keys
     return [key for key in keys if len({own.get(key) for own in each}) > 1]
+
+
+def _leading(group: Mapping[str, Variant], keys: Sequence[str]) -> dict[str, list[str]]:
+    """These options but for those that say nothing more, which stand with the one that says it: of
+    one value, in the same variants as one of one value before it.
+    """
+    kept: dict[tuple[object, ...], list[str]] = {}
+    for key in keys:
+        known = tuple(dict(v.options).get(key) is not None for v in group.values())
+        values = {value for v in group.values() for k, value in v.options if k == key}
+        kept.setdefault(known if len(values) == 1 else (key,), []).append(key)
+    return {first: rest for first, *rest in kept.values()}
 
 
 def _words(v: Variant, keys: Sequence[str], group: Mapping[str, Variant]) -> list[str]:
@@ -161,20 +176,30 @@ def _words(v: Variant, keys: Sequence[str], group: Mapping[str, Variant]) -> lis
 
 
 def _sentence(
-    method: str, group: Mapping[str, Variant], keys: Sequence[str], seeds: set[int]
+    method: str, group: Mapping[str, Variant], keys: Mapping[str, Sequence[str]], seeds: set[int]
 ) -> str:
-    """What the names of a method stand for."""
+    """What the names of a method stand for.
+
+    Args:
+        method: As on record.
+        group: Its variants.
+        keys: Options that the names hold -> those that come with it.
+        seeds: Of the variants.
+    """
     values = {
         key: list(dict.fromkeys(x for v in group.values() for k, x in v.options if k == key))
         for key in dict.fromkeys(key for v in group.values() for key, _ in v.options)
     }
-    differ = "; ".join(f"{titles.setting(key)} = {', '.join(sorted(values[key]))}" for key in keys)
-    same = [
-        f"{titles.setting(key)} = {known[0]}" for key, known in values.items() if key not in keys
-    ]
+    each = {k: f"{titles.setting(k)} = {', '.join(sorted(known))}" for k, known in values.items()}
+    told = "; ".join(
+        each[key] + (f" (and with it {', '.join(each[k] for k in rest)})" if rest else "")
+        for key, rest in keys.items()
+    )
+    said = {*keys, *(k for rest in keys.values() for k in rest)}
+    same = [each[key] for key in values if key not in said]
     same += [f"seed {s}" for s in seeds if len(seeds) == 1 and s is not None]
     rest = f"; the same for all: {', '.join(same)}" if same else ""
-    return f"Names give options of {method}: {differ}{rest}."
+    return f"Names give options of {method}: {told}{rest}."
 
 
 def fitted(names: Mapping[str, str], most: int = MOST) -> dict[str, str]:

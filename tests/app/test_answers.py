@@ -135,6 +135,10 @@ def test_drift_names_layer_set_and_run_and_leaves_the_reference_out():
     close = {"a": layers_of([0.9, 0.8], [0.7, 0.7]), "b": layers_of([0.9, 0.8], [0.7, 0.72])}
     said = answers.representation(found(close), NAMES, ["id", "adv"])
     assert "**b** moved least, not clearly less than **a**:" in said
+    assert said.startswith("**a** moved most: "), "of two the doubt is said once"
+    three = close | {"c": layers_of([0.9, 0.8], [0.9, 0.95])}
+    said = answers.representation(found(three), NAMES, ["id", "adv"])
+    assert said.startswith("**a** moved most, not clearly more than **b**: its **block 0**, under")
 
 
 def attacked(stands: list[float], **checks: Measure) -> Part:

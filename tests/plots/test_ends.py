@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from grace_geom.plots import static
+from grace_geom.plots import static, training
 from grace_geom.plots.coinciding import said
-from grace_geom.plots.ends import LINE, name_ends, stacked
+from grace_geom.plots.ends import LINE, MOST_BESIDE, name_ends, name_panels, stacked
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.panels import Curve, overlay
 from grace_geom.plots.spoken import spoken
@@ -57,3 +57,51 @@ def test_where_there_is_no_room_for_all_names_those_in_grey_are_left_out():
     close = {run: Curve([0, 1], [0.0, 50]) for run in RUNS}
     low = overlay(close, LEGEND, {}, {"range": [0, 100]}, height=90 + 2 * LINE, behind="ac")
     assert set(names(name_ends(low, LEGEND, "ac"))) == {"b", "d"}
+
+
+def test_grey_lines_that_end_close_together_share_a_label():
+    runs = [f"run{i}" for i in range(9)]
+    legend = Legend.of(
+        {r: Identity("ft", "ft", i) for i, r in enumerate(runs)}, {r: r for r in runs}
+    )
+    heights = [0.9, 0.8, 0.36, 0.355, 0.352, 0.351, 0.35, 0.348, 0.2]
+    lines = {run: Curve([0, 1], [1.0, y]) for run, y in zip(runs, heights, strict=True)}
+    behind = runs[1:]
+    figure = name_ends(overlay(lines, legend, {}, {"range": [0, 1]}, behind=behind), legend, behind)
+    said = names(figure)
+    assert set(said) == {"run0", "run1", "run8", "6 at 0.35\u20130.36"}
+    (bracket,) = (t for t in figure.data if t.mode == "lines" and t.x[0] == t.x[1] != 1)
+    assert bracket.y == (0.348, 0.36)
+    loose = {run: Curve([0, 1], [1.0, 0.1 * i]) for i, run in enumerate(runs)}
+    named = name_ends(overlay(loose, legend, {}, {"range": [0, 1]}, behind=behind), legend, behind)
+    assert set(names(named)) == {*runs}
+    static.draw(figure, 7).draw_without_rendering()
+
+
+def test_panels_below_each_other_have_names_beside_an_axis_that_ends_where_lines_do():
+    logs = {run: [{"step": s, "loss": 1.0 + i, "train_acc": 0.5 + i / 50} for s in range(1, 9 + i)]
+            for i, run in enumerate(RUNS)}  # fmt: skip
+    plain = training.stack(logs, LEGEND, ["loss", "train_acc"])
+    figure = name_panels(plain, LEGEND)
+    leads = [t for t in figure.data if t.mode == "lines+text"]
+    assert [(t.xaxis, t.yaxis) for t in leads] == [("x2", "y")] * 4 + [("x2", "y2")] * 4
+    for lead in leads:
+        (line,) = (
+            t for t in plain.data if (t.legendgroup, t.yaxis) == (lead.legendgroup, lead.yaxis)
+        )
+        assert lead.y[0] == line.y[-1] and lead.textfont.color == line.line.color
+    assert figure.layout.xaxis.range == plain.layout.xaxis.range
+    assert figure.layout.xaxis.domain[1] == figure.layout.xaxis2.domain[0]
+    assert spoken(figure) == spoken(plain) and said({"": figure}, LEGEND.names) == ""
+    static.draw(figure, 7).draw_without_rendering()
+
+
+def test_a_line_beyond_its_panel_and_lines_of_a_crowd_have_no_names():
+    sizes = {"a": 1.0, "b": 1.1, "c": 1.2, "d": 400.0}
+    logs = {run: [{"step": s, "loss": y} for s in range(9)] for run, y in sizes.items()}
+    figure = name_panels(training.stack(logs, LEGEND, ["loss"]), LEGEND)
+    assert set(names(figure)) == {"a", "b", "c"}
+    many = {f"r{i}": Identity("ft", "ft", i) for i in range(MOST_BESIDE + 1)}
+    crowd = Legend.of(many, {run: run for run in many})
+    plain = training.stack(dict.fromkeys(many, logs["a"]), crowd, ["loss"])
+    assert name_panels(plain, crowd) is plain

@@ -1,5 +1,6 @@
 """Places on linear, logarithmic and probit axes, the line and its band, and parallel axes."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy.stats import norm
 
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.numbers import (
+    NARROW,
     Axis,
     Column,
     Drawn,
@@ -108,6 +110,29 @@ def test_names_stay_inside_of_the_figure_on_a_telephone():
         side = trace.textposition.split()[1]
         left = at + {"left": -width - 9, "center": -width / 2, "right": 9}[side]
         assert word and left >= 0 and left + width <= 300, trace.textposition
+
+
+def test_names_are_clear_of_each_other_on_a_telephone_too():
+    runs = {"adv-flyp-s0": (0.225, 61.3), "grace-plus-s0": (0.39, 60.8), "at-s0": (0.52, 35.0),
+            "agft-s0": (0.1, 49.5)}  # fmt: skip
+    at = {run: (Datum(x), Datum(y)) for run, (x, y) in runs.items()}
+    legend = Legend.of({r: Identity(r, r) for r in runs}, {r: r for r in runs})
+    figure = scatter(at, legend, Axis("x"), Axis("y"))
+    spans = figure.layout.xaxis.range, figure.layout.yaxis.range
+    for width in (760, NARROW):
+        boxes = {}
+        for trace in figure.data:
+            assert trace.text[0], "none stands off"
+            x, y = (size * (place[0] - low) / (high - low) for place, (low, high), size in
+                    zip((trace.x, trace.y), spans, (width, 330), strict=True))  # fmt: skip
+            vertical, side = trace.textposition.split()
+            wide = 7.2 * len(trace.text[0])
+            left = x + {"left": -wide - 9, "center": -wide / 2, "right": 9}[side]
+            low = y + {"bottom": -25, "middle": -8, "top": 9}[vertical]
+            boxes[trace.text[0]] = left, low, left + wide, low + 16
+        for (a, one), (b, other) in itertools.combinations(boxes.items(), 2):
+            apart = one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3]
+            assert apart or other[1] >= one[3], (width, a, b)
 
 
 def test_parallel_axes_have_room_for_their_titles_and_short_names():

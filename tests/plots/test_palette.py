@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 
+from app.show import MARKS
 from grace_geom.methods import METHODS
 from grace_geom.plots import palette
 from grace_geom.plots.legend import Identity, Legend, short_names
@@ -104,7 +105,7 @@ def test_a_run_looks_the_same_under_any_name_in_any_folder_beside_any_other(meth
         assert legend.looks[place] == look(method)
 
 
-def test_seeds_and_variants_are_shades_of_one_colour_with_one_marker():
+def test_seeds_and_variants_are_shades_of_one_colour_and_variants_have_other_markers():
     labels = ("grace", "grace:gv=off", "grace:rho=0.1,gv=off")
     runs = {
         f"{label}-s{seed}": Identity.of_label(label, seed) for label in labels for seed in range(3)
@@ -112,7 +113,12 @@ def test_seeds_and_variants_are_shades_of_one_colour_with_one_marker():
     every = runs | {"ft": Identity("ft", "ft")}
     legend = Legend.of(every, {}, DARK)
     assert len(set(legend.looks.values())) == len(every)
-    assert {legend.looks[run].marker for run in runs} == {look("grace").marker}
+    of_label = {label: {legend.looks[f"{label}-s{s}"].marker for s in range(3)} for label in labels}
+    assert of_label["grace"] == {look("grace").marker}
+    own = [marker for markers in of_label.values() for marker in markers]
+    assert len(own) == len(set(own)) == len(labels), "one marker for all seeds of a variant"
+    assert not {*own[1:]} & {look(method).marker for method in METHODS}
+    assert {*own} <= {*MARKS}, "legends can draw them"
     assert legend.looks["grace-s0"] == look("grace", DARK)
     backwards = Legend.of(dict(reversed(every.items())), {}, DARK)
     assert backwards.looks == legend.looks
@@ -169,6 +175,17 @@ def test_unknown_methods_keep_a_look_of_their_own():
         assert (one.color, one.marker) not in {(look(m).color, look(m).marker) for m in METHODS}
     found = Legend.of({"a": Identity("", "one.pt"), "b": Identity("", "two.pt")}, {}).looks
     assert found == {"a": look("one.pt"), "b": look("two.pt")}
+
+
+@pytest.mark.parametrize("ground", GROUNDS.values(), ids=GROUNDS)
+def test_the_first_variant_is_seen_beside_its_method(ground):
+    for method in METHODS:
+        runs = {"own": Identity(method, method, 0), "other": Identity(method, f"{method}-x", 0)}
+        one, other = (Legend.of(runs | {"b": Identity("b")}, {}, ground).looks[r] for r in runs)
+        if not palette.is_reference(method):
+            apart = np.subtract(*(oklab(a.color, DICHROMACY["none"]) for a in (one, other)))
+            assert np.linalg.norm(apart) > 0.08, method
+            assert one.marker != other.marker and one.dash != other.dash
 
 
 def test_references_are_grey_whatever_their_seed_or_number():

@@ -4,8 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+from statsmodels.stats.proportion import proportion_confint
 
 from grace_geom.plots import curriculum, ranges, training
+from grace_geom.plots.checks import has_bars
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import LIGHT, look
 from grace_geom.plots.seed_bands import over_seeds
@@ -229,6 +231,24 @@ def test_points_of_many_lines_have_no_markers_but_a_point_alone_has():
         *lines, point = training.stack(records, legend(*known), ["loss"]).data
         assert {line.mode for line in lines} == {"lines" if known == runs else "lines+markers"}
         assert point.mode == "lines+markers"
+
+
+def test_few_checks_are_marked_and_have_the_intervals_of_their_images():
+    checks = [{"step": s, "val_acc": 0.5 + s / 100, "val_n": 64.0} for s in (10, 20)]
+    records = {run: [*checks, {"step": 20, "loss": 1.0}] for run in "abcdef"}
+    figure = training.stack(records, legend(*records), ["val_acc"], View("share"))
+    assert {line.mode for line in figure.data} == {"lines+markers"} and has_bars(figure)
+    for i, p in enumerate((0.6, 0.7)):
+        low, high = proportion_confint(p * 64, 64, method="wilson")
+        bars = figure.data[0].error_y
+        assert (bars.array[i], bars.arrayminus[i]) == pytest.approx((high - p, p - low))
+    top, bottom = figure.layout.yaxis.range[::-1]
+    assert bottom < 0.6 - bars.arrayminus[0] and top > 0.7 + bars.array[1]
+    unknown = {run: [{k: v for k, v in row.items() if k != "val_n"} for row in rows]
+               for run, rows in records.items()}  # fmt: skip
+    assert not has_bars(training.stack(unknown, legend(*records), ["val_acc"]))
+    long = {"a": [row | {"step": s} for s in range(6) for row in checks[:1]]}
+    assert not has_bars(training.stack(long, legend("a"), ["val_acc"]))
 
 
 def test_logarithms_are_of_losses_alone():

@@ -70,6 +70,24 @@ def test_names_hold_what_differs_and_the_rest_is_said_once():
     assert shortened(own, {n: n for n in own}).names[LABELS[2]].startswith("grace · task · ")
 
 
+def test_options_that_come_together_are_one_word_of_a_name():
+    many = "at:attack_steps=1,alpha=5/255,max_steps=588".replace(",", ":")
+    found = shortened(
+        {n: of_label(n) for n in ("at", many, "ft")}, {n: n for n in ("at", many, "ft")}
+    )
+    assert found.names == {"at": "at", many: "at · attack steps 1", "ft": "ft"}
+    assert found.said == (
+        "Names give options of at: steps of the attack = 1 (and with it step size α of the attack = "
+        "5/255, steps at most = 588)."
+    )
+    other = "at:attack_steps=1:alpha=5/255:max_steps=600"  # which differs in one of them
+    three = shortened(
+        {n: of_label(n) for n in ("at", many, other)}, {n: n for n in ("at", many, other)}
+    )
+    assert three.names[many] == "attack steps 1 · max steps 588"
+    assert "(and with it step size α of the attack = 5/255); steps at most = 588, 600" in three.said
+
+
 def test_seeds_stay_apart_and_short_names_stay_whole():
     two = {f"{folder_name(LABELS[0])}-s{s}": Variant("grace", of_label(LABELS[0]).options, s)
            for s in (0, 1)}  # fmt: skip
