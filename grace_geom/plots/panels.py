@@ -356,7 +356,7 @@ def measures(
         traces,
         legend.ground,
         90 + (30 if len(rows) <= MOST_HIGH else 22) * len(rows),
-        shapes=[line | {"x0": m.value, "x1": m.value} for run, m in rows if run == marked],
+        shapes=[line | {"x0": m.value, "x1": m.value} for run, m in rows if run == marked] or None,
         xaxis={"title": title, "range": ends},
         yaxis={
             "tickvals": list(range(len(rows))),
