@@ -18,6 +18,9 @@ from grace_geom.plots.answers import weights as weights
 from grace_geom.plots.answers import without_gap as without_gap
 from grace_geom.records import titles
 
+MOST_KEYS = 2
+"""Settings that a sentence names where there are more; the table below it has all of them."""
+
 
 def bold(names: Mapping[str, str]) -> Names:
     """Names of runs for a sentence."""
@@ -26,7 +29,8 @@ def bold(names: Mapping[str, str]) -> Names:
 
 def unmeasured(analysis: str) -> str:
     """Where there is nothing to answer from."""
-    return f"No chosen run has a `{analysis}` on record yet; the command below measures it."
+    what = titles.analysis(analysis)
+    return f"{what[:1].upper()}{what[1:]} has not been measured; the command below does it."
 
 
 def identity(
@@ -49,10 +53,11 @@ def identity(
         held = ahead(entry, other, columns)
         said += f"; against {names[other.id]}, {held}" if held else ""
         keys = list(dict.fromkeys(key for run in (entry, other) for key in differ[run.id]))
-        most = ", ".join(text(titles.setting(key)) for key in keys[:4])
-        more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
+        named = keys[:MOST_KEYS] if len(keys) > MOST_KEYS + 1 else keys
+        most = ", ".join(text(titles.setting(key)) for key in named)
+        more = f" and {len(keys) - len(named)} more" if len(keys) > len(named) else ""
         said += (
-            f"; it differs from {names[other.id]} in {most}{more}"
+            f"; it differs {'' if held else f'from {names[other.id]} '}in {most}{more}"
             if keys
             else f"; no setting on record differs from those of {names[other.id]}"
         )

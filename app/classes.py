@@ -34,15 +34,17 @@ def by_class(pair: TwoRuns, headed: bool) -> None:
     if not figures:
         st.info("The two are right on the same images.")
         return
-    fewer = len(found.shown()) < int((found.n > 0).sum())
+    rows = len(found.shown())
+    fewer = rows < int((found.n > 0).sum())
     many = " The classes on which the two differ most." if fewer else ""
     show.panels(
         figures,
         "classes-apart",
         "Images of each class that only one of two runs gets right, a row a class",
         f"{text(title(pair.asked[0]))}, {pair.asked[0].n} images, of each class "
-        f"{_few(found.n)}. Bars: 95 % over images, Wilson's of each share, the paired one of a gain "
-        f"(Bonett and Price 2012); of 20 classes without a gain one lies off zero by chance.{many}",
+        f"{_few(found.n)}. Lines: 95 % over images, paired (Bonett and Price 2012). Without any gain "
+        f"{0.05 * rows:.1g} of these {rows} would leave out zero by chance. The pointer has Wilson's "
+        f"interval of each bar.{many}",
         lambda: _class_table(pair, found),
         width=474,
     )  # fmt: skip

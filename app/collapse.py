@@ -134,11 +134,13 @@ def _moved(choice: Choice, found: Sequence[Finding]) -> str:
     if not of:
         return ""
     ordered = sorted(of, key=lambda run: -of[run].value)
-    names = [f"**{text(choice.names[run])}** (cosine {_shown(of[run])})" for run in ordered]
+    names = [f"**{text(choice.names[run])}**" for run in ordered]
     head = "Under attack, class centroids keep a cosine to the clean ones of"
     if len(ordered) == 1:
         return f"{head} {_shown(of[ordered[0]])}."
     clear = _turn(of[ordered[-1]], of[ordered[0]]) == "fewer"
     hedge = "" if clear else ", not clearly apart"
-    head = "Under attack, class centroids stay nearest to the clean ones in"
-    return f"{head} {names[0]} and move most in {names[-1]}{hedge}."
+    return (
+        f"Under attack class centroids move least in {names[0]} (cosine {_shown(of[ordered[0]])}), "
+        f"most in {names[-1]} ({_shown(of[ordered[-1]])}){hedge}."
+    )

@@ -20,6 +20,7 @@ from grace_geom.records import (
     how_intervals,
     in_levels,
     questions,
+    titles,
 )
 from grace_geom.records.summary import OVER_SEEDS
 
@@ -288,12 +289,18 @@ def written(key: str, value: Any) -> str:
 
 def told(key: str, value: Any) -> str:
     """The same for tables and sentences: ``on``, ``off`` and ``none``."""
-    said = written(key, value)
+    said = titles.weights(str(value)) if key == "targets" else written(key, value)
     return {"True": "on", "False": "off", "None": "none"}.get(said, said)
 
 
-def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:
-    """Estimator, n, attack, seeds and interval of what is drawn, as one sentence or two."""
+def how_measured(entries: Sequence[Entry], suites: Sequence[str], bars: str = "bars") -> str:
+    """Estimator, n, attack, seeds and interval of what is drawn, as one sentence or two.
+
+    Args:
+        entries: That are drawn.
+        suites: Of the numbers.
+        bars: What the intervals are called where they are not drawn as bars.
+    """
     drawn = [a for e in entries for key, a in asked(e).items() if key[0] in suites]
     clean = sorted({a.n for a in drawn if a.attack is None})
     attacked = sorted({a.n for a in drawn if a.attack is not None})
@@ -307,10 +314,10 @@ def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:
         a for e in entries for run in e.members or (e,)
         for key, a in asked(run).items() if key[0] in suites
     ]  # fmt: skip
-    return " ".join([", ".join(parts) + ".", *convention_notes(of_runs), _bars(entries)])
+    return " ".join([", ".join(parts) + ".", *convention_notes(of_runs), _bars(entries, bars)])
 
 
-def _bars(entries: Sequence[Entry]) -> str:
+def _bars(entries: Sequence[Entry], word: str) -> str:
     """What the intervals are, of means over seeds and of single runs."""
     sentences = []
     means = [e for e in entries if e.members]
@@ -320,8 +327,8 @@ def _bars(entries: Sequence[Entry]) -> str:
         of = (
             f"training seeds {_listed(seeds)}" if by_seed else "runs that differ in more than seeds"
         )
-        bars = OVER_SEEDS if by_seed else OVER_SEEDS.replace("seeds", "runs")
-        sentences.append(f"Means over {of}; bars: {bars}.")
+        over = OVER_SEEDS if by_seed else OVER_SEEDS.replace("seeds", "runs")
+        sentences.append(f"Means over {of}; {word}: {over}.")
     single = sorted(
         {
             e.seed
@@ -332,9 +339,9 @@ def _bars(entries: Sequence[Entry]) -> str:
     if single or not means:
         alone = [e for e in entries if not e.members]
         columns = [found for e in alone for found in e.estimates.values()]
-        of = f"Single runs (seed {_listed(single)}): b" if single else "B"
+        of = f"Single runs (seed {_listed(single)}): {word}" if single else word.capitalize()
         sentences.append(
-            f"{of}ars are {how_intervals(columns)}, which say nothing of other training seeds."
+            f"{of} are {how_intervals(columns)}, which say nothing of other training seeds."
         )
     return " ".join(sentences)
 

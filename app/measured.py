@@ -12,7 +12,7 @@ from app.head import notice
 from app.shell import Choice, inline, quoted, text
 from app.store import Entry, settings
 from grace_geom.plots import sample
-from grace_geom.records import Finding, radius_text
+from grace_geom.records import Finding, radius_text, titles
 from grace_geom.records.references import unlike_references
 from grace_geom.records.used_images import unlike
 
@@ -49,17 +49,19 @@ def measured(choice: Choice, name: str, same: Sequence[str] = (), flags: str = "
     for problem in broken:
         notice(f"Left out: {text(problem)}")
     missing = [e for e in choice.single if e.id not in {f.run for f in found}]
+    what = titles.analysis(name)
+    head = f"{what[:1].upper()}{what[1:]}"
     lost = [e for e in missing if not has_checkpoint(e)]
     if lost:
         notice(
-            f"No `{name}` and no checkpoint to measure it on: "
+            f"{head} was not measured, and there is no checkpoint to measure it on: "
             f"{', '.join(text(choice.names[e.id]) for e in lost)}"
         )
     missing = [e for e in missing if e not in lost]
     if missing:
         everyone = len(missing) == len(choice.single)
         who = "" if everyone else f" for {', '.join(text(choice.names[e.id]) for e in missing)}"
-        said = f"`{name}` has not been measured{who}. This does it:"
+        said = f"{head} has not been measured{who}. This does it:"
         if found:
             notice(said, command(choice, name, flags))
         else:  # there is nothing else to see
@@ -70,7 +72,7 @@ def measured(choice: Choice, name: str, same: Sequence[str] = (), flags: str = "
         known = choice.known[f.run].evaluation
         if known and f.checkpoint and known.checkpoint and f.checkpoint != known.checkpoint:
             notice(
-                f"{text(choice.names[f.run])}: {name} was measured on another checkpoint file than "
+                f"{text(choice.names[f.run])}: {what} was measured on another checkpoint file than "
                 "the one that was evaluated. Measure or evaluate it again."
             )
     for note in unlike_ways(choice, kept):

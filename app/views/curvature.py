@@ -168,18 +168,18 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
 def matrices(choice: Choice, found: list[Finding]) -> None:
     """Curvature matrix by matrix."""
     st.header("Curvature of each matrix", anchor=False)
-    drawn = kept(curvature.by_block, found, choice.legend, "kappa")
-    if not drawn:
-        st.info("No curvature by matrix on record.")
-        return
+    fig = kept(curvature.map_by_matrix, found, choice.legend, "kappa")
     keys = [f"kappa/{name}" for name in found[0].names("kappa")]
-    show.panels(
-        drawn,
+    crossed = " ×: not above 0." if fig is not None and len(fig.data) > 1 else ""
+    show.figure(
+        fig,
         "kappa",
-        "Heat map of the mean curvature of each weight matrix, blocks down, kinds across",
-        "κ = trace / entries of each matrix' block, one logarithmic colour scale; blank: not above "
-        f"0. {caption(found, keys[0] if keys else '')}",
+        "Map of the mean curvature of each weight matrix from stem to head, a row a run",
+        f"κ = trace / entries of each matrix; rows: flattest first, by λ₁.{crossed} "
+        f"{caption(found, keys[0] if keys else '')}",
         partial(values_table, found, keys),
+        "No curvature by matrix on record.",
+        head="Mean curvature κ of each weight matrix",
     )
 
 
@@ -190,8 +190,9 @@ def meanings(choice: Choice, found: list[Finding]) -> dict[str, str]:
         "smoothed with a Gaussian kernel of the stated width; nothing is drawn below a hundredth "
         f"of one eigenvalue. {text(spectra.resolved(found, choice.legend))}.",
         FIGURES: "; ".join(f"*{title}*: {meaning.lower()}" for _, title, meaning in NUMBERS) + ".",
-        "Curvature of each matrix": "Rows follow the network from its stem to its head. A matrix "
-        "that is no block's fills its row. The pointer shows the interval of each estimate.",
+        "Curvature of each matrix": "Columns follow the network from its stem to its head; colours "
+        "are logarithmic. An estimate that is not above 0 has a cross; where nothing was measured a "
+        "cell is empty. The pointer shows the interval of each estimate.",
     }
 
 

@@ -16,7 +16,7 @@ from app.wall import Reply, Shot
 from grace_geom.plots import pictures, robustness, strips
 from grace_geom.plots.pictures import Picture, Seen
 from grace_geom.plots.variants import cut
-from grace_geom.records import Finding
+from grace_geom.records import Finding, attack_said
 
 # On a telephone two controls share a row, so that the first images are in sight.
 PAIRED = ("images_right", "images_class")
@@ -46,7 +46,8 @@ def main() -> None:
     examples = {} if known else _examples(choice)
     turned = {run: examples[run] for run in pair.ids if run in examples}
     with place:
-        _heading(pair, len(known), bool(turned))
+        own = _own_attack(pair, [found[i] for i in known])
+        _heading(pair, len(known), bool(turned), own)
     with first:
         if known:
             _strip(pair, [found[i] for i in known], known)
@@ -72,12 +73,28 @@ def _examples(choice: Choice) -> dict[str, list[tuple[np.ndarray, str, str]]]:
     return {f.run: triples for f in found if (triples := robustness.examples(f))}
 
 
-def _heading(pair: TwoRuns, known: int, turned: bool) -> None:
-    """Of the first figure, beside the controls; none where there is no such figure."""
+def _own_attack(pair: TwoRuns, found: Sequence[Finding]) -> str:
+    """``PGD of 10 steps``: the attack of the pictures, where it is another one than that of the
+    question; else empty.
+    """
+    asked = next((a.attack for a in pair.asked if a.attack), None)
+    if asked is None or not found:
+        return ""
+    steps = found[0].result.settings.get("attack_steps")
+    same = str(asked.get("name", "")) == "pgd" and asked.get("steps") == steps
+    return "" if same else f"PGD of {shell.inline(steps)} steps"
+
+
+def _heading(pair: TwoRuns, known: int, turned: bool, own: str) -> None:
+    """Of the first figure, beside the controls; none where there is no such figure. The attack is
+    named where the sentence above is about another one.
+    """
     if known > 1:
-        one = "The attack turns these at one run only"
+        one = f"{own or 'The attack'} turns these at one run only"
         heading(one if pair.attacked else "One run gets these wrong")
-    elif known or turned:
+    elif known:
+        heading(f"Which images did {own} turn?" if own else TURNED)
+    elif turned:
         heading(TURNED)
     elif len(pair.asked) > 1:
         heading(classes.HEADING)
@@ -110,9 +127,18 @@ def _strip(
             told={_headed(_of(known, i)): _told(pair, known, i) for i in mixed},
             heads=("clean", "attacked"), row="Images on which the two differ",
         )  # fmt: skip
+    asked = next((a.attack for a in pair.asked if a.attack), None)
+    another = (
+        f"; sentence and classes: {text(attack_said(asked, 'name'))}"
+        if asked is not None and _own_attack(pair, found) else ""
+    )  # fmt: skip
+    hard = (
+        "; hard: wrong for the pretrained model" if any(_of(known, i).hard for i in mixed) else ""
+    )
     st.caption(unbroken(
-        f"Of {len(ids)} pictures {said}. Numbers: margin, the logit of the label less the best other; "
-        f"✓ right, ✗ wrong; attacked by {attack_of(found)}, at each run on its own."
+        f"Of {len(ids)} pictures {said}, attacked by {attack_of(found)}, at each run on its "
+        f"own{another}. Numbers: margin, the logit of the label less the best other; ✓ right, ✗ "
+        f"wrong{hard}."
     ))  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from app import columns, compare, ranking, shell, show, tables, why
+from app.details import heading
 from app.kept import kept
 from app.ranking import Ranking
 from app.shell import Choice, text
@@ -74,7 +75,7 @@ def main() -> None:
             scatters(choice, ranked)
     st.caption(compare.how_measured(shown, ("id", "ood", "adv")))
     why.geometry(choice, shown, found, ranked.numbers(choice.names))
-    per_set(choice, shown)
+    per_set(choice, list(ranked.entries))
     tables.papers_rows(choice, shown)
 
 
@@ -239,9 +240,20 @@ def singles(shown: Sequence[Entry], x: str, y: str) -> dict[str, list[tuple[floa
     }  # fmt: skip
 
 
+FORMS = ("Map", "Dots")
+LABELS, CELL = 130, 42
+"""Pixels that the names of the rows of a map take, and a cell at least."""
+
+
+@st.fragment
 def per_set(choice: Choice, shown: list[Entry]) -> None:
-    """Dot plot of the chosen distributions."""
-    st.header("Data set by data set", anchor=False)
+    """The chosen distributions, best run first: of many runs as a map, of few as dots."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        heading("Data set by data set")
+        form = st.segmented_control(
+            "Form", FORMS, default=FORMS[len(shown) <= show.MOST_IN_FRONT], key="overview_form",
+            bind="query-params", required=True, width="content", label_visibility="collapsed",
+        )  # fmt: skip
     asked = {e.id: compare.asked(e) for e in shown}
     means = {e.id: len(e.members) for e in shown if e.members}
     keys = [
@@ -249,11 +261,23 @@ def per_set(choice: Choice, shown: list[Entry]) -> None:
         for key in accuracies.data_sets(asked.values(), tuple(accuracies.SUITE_TITLES))
         if choice.keeps(accuracies.distribution(key))
     ]
+    suites = tuple({suite for suite, _ in keys})
+    if form == "Map":
+        said = compare.how_measured(shown, suites, "intervals")
+        show.figure(
+            kept(accuracies.as_map, asked, choice.legend, keys), "data-sets",
+            "Map of accuracy on every data set, a row a run",
+            "In %, coloured from the lowest to the highest of each column; half an interval is "
+            f"{accuracies.widest(asked, keys):.1f} points at most, and the pointer has each. {said}",
+            partial(of_each_set, shown, keys), "None of the chosen distributions was evaluated.",
+            least=LABELS + CELL * len(keys),
+        )  # fmt: skip
+        return
     show.legend([e.id for e in shown], choice.legend)
     show.figure(
         kept(accuracies.dots, asked, choice.legend, keys, means), "data-sets",
         "Dot plot of accuracy on every data set with 95 % intervals, one colour and marker a run",
-        compare.how_measured(shown, tuple({suite for suite, _ in keys})),
+        compare.how_measured(shown, suites),
         partial(of_each_set, shown, keys), "None of the chosen distributions was evaluated.",
     )  # fmt: skip
 

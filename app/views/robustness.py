@@ -17,10 +17,16 @@ from grace_geom.records.masked_gradients import masked, unconverged
 
 CHECKS = {
     "pgd": "PGD", "pgd, 2x steps": "twice the steps", "pgd, 3 starts": "three starts",
-    "pgd, no random start": "no random start", "apgd": "APGD (CE and targeted)",
-    "square (black box)": "Square (black box)", "pgd, eps = 64/255": "PGD at ε = 64/255",
-    "square beyond apgd": "fall to Square alone",
+    "pgd, no random start": "no random start", "apgd": "APGD",
+    "square (black box)": "Square", "pgd, eps = 64/255": "ε = 64/255",
+    "square beyond apgd": "Square alone",
 }  # fmt: skip
+HELP = {
+    "apgd": "APGD on the cross-entropy, then on the targeted loss.",
+    "square (black box)": "Square, a black-box attack: it uses no gradients.",
+    "pgd, eps = 64/255": "PGD within ε = 64/255, which must leave no image.",
+    "square beyond apgd": "Images that withstand APGD and fall to Square.",
+}
 
 
 MEANINGS = {
@@ -37,6 +43,9 @@ MEANINGS = {
     "every image. That more steps or starts find more means that PGD is too short.",
 }
 MOST_CLASSES = 20
+MOST_SMALL, CELLS, CELL = 7, 300, 90
+"""From so many runs on the map of transfer fills the page; pixels of its labels and of a cell."""
+BY_CLASS = "Class by class: what the attack takes"
 
 
 def main() -> None:
@@ -51,9 +60,6 @@ def main() -> None:
         return
     show.legend([f.run for f in found], choice.legend)
     curves(choice, found)
-    st.page_link(
-        "views/images.py", label="The images that the attack turned", query_params=link.shared()
-    )
     classes(choice, found)
     transfer(choice, found)
     checks(choice, found)
@@ -115,27 +121,29 @@ def classes(choice: Choice, found: list[Finding]) -> None:
         if any(f.array(f"falls/{a}") is not None for f in found)
     ]
     if not there:
-        st.header("Class by class: what the attack takes", anchor=False)
+        st.header(BY_CLASS, anchor=False)
         st.info("Not on record for single images. This measures it:")
         st.code(command(choice, "robustness_curve", "--fresh"), language="bash", wrap_lines=True)
         return
     radii = sorted(float(r) for r in found[0].result.settings.get("radii", []))
     with st.container(horizontal=True, vertical_alignment="center"):
-        heading("Class by class: what the attack takes")
+        heading(BY_CLASS)
         attack = st.selectbox(
             "Attack", there, format_func=robustness.attack_name, key="robustness_attack",
             bind="query-params", filter_mode="contains", width=160, label_visibility="collapsed",
         )  # fmt: skip
+        st.markdown("ε", width="content")  # its values are written without it, as in links
         eps = st.select_slider(
             "Radius",
             radii,
             value=min(radii, key=lambda r: abs(r - 4 / 255)),
             key="robustness_radius",
             bind="query-params",
-            width=260,
+            width=190,
             label_visibility="collapsed",
             format_func=radius_text,
         )
+        pictured()
     drops = {f.run: robustness.drops(f, attack, eps) for f in found}
     heads = robustness.hit_most(drops)
     lost = [p for known in drops.values() for p in known.values()]
@@ -163,18 +171,28 @@ def classes(choice: Choice, found: list[Finding]) -> None:
     )  # fmt: skip
 
 
+def pictured() -> None:
+    """The way to the page of images."""
+    st.page_link(
+        "views/images.py", label="See the images", query_params=link.shared(), width="content",
+        icon=":material/arrow_forward:", icon_position="right",
+    )  # fmt: skip
+
+
 def transfer(choice: Choice, found: list[Finding]) -> None:
     """Who is fooled by whose images."""
     st.header("Transfer: who is fooled by whose images", anchor=False)
     keys = [f"transfer/{name}" for name in found[0].names("transfer")]
-    show.figure(
-        kept(robustness.transfer, found, choice.legend),
-        "transfer",
-        "Heat map of the accuracy of every run on the attacked images of every run",
-        how(found, "Accuracy in percent; images found by PGD at the run of the row;"),
-        partial(values_table, found, keys),
-        "No transfer on record.",
-    )
+    few = len(found) < MOST_SMALL  # cells of a few runs would be as wide as a hand
+    with st.container(width=CELLS + CELL * len(found) if few else "stretch"):
+        show.figure(
+            kept(robustness.transfer, found, choice.legend),
+            "transfer",
+            "Heat map of the accuracy of every run on the attacked images of every run",
+            how(found, "Accuracy in percent; images found by PGD at the run of the row;"),
+            partial(values_table, found, keys),
+            "No transfer on record.",
+        )
 
 
 def checks(choice: Choice, found: list[Finding]) -> None:
@@ -201,7 +219,10 @@ def checks(choice: Choice, found: list[Finding]) -> None:
     if not titles:
         st.info("Measured without --checks.")
         return
-    form = {title: st.column_config.NumberColumn(title, format="%.1f") for title in titles.values()}
+    form = {
+        title: st.column_config.NumberColumn(title, format="%.1f", help=HELP.get(name))
+        for name, title in titles.items()
+    }
     st.dataframe(
         frame,
         hide_index=True,

@@ -170,7 +170,8 @@ def curriculum(choice: Choice) -> None:
     drawn = {run: f for run, f in found.items() if f[0]}
     if not drawn:
         st.info(
-            "None of the chosen runs has a `curvature.jsonl`; `grace` writes one. This trains it:"
+            "None of the chosen runs has a log of its ranks; GRACE writes one (`curvature.jsonl`). "
+            "This trains it:"
         )
         st.code("python -m grace_geom.train --method grace", language="bash")
     spans = {key: span(drawn, key, log) for key, _, log in MAPS}
@@ -188,7 +189,7 @@ def curriculum(choice: Choice) -> None:
             panels,
             f"curriculum-{run.replace('/', '-')}",
             f"Heat map by weight matrix and refresh of {choice.names[run]}",
-            f"{len(matrices)} matrices, {len(steps)} refreshes, from curvature.jsonl. Rank "
+            f"{len(matrices)} matrices, {len(steps)} refreshes. Rank "
             f"{HOW['rank']} Score: {HOW['score']}",
             partial(ranked, run, steps, matrices, grids),
             width=474,

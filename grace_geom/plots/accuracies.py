@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
+from grace_geom.plots.ends import LETTERS
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.style import dressed, plain_html, row_bands
 from grace_geom.plots.tradeoff import span
+from grace_geom.plots.variants import fitted
 from grace_geom.records import Accuracy, class_counts, is_mean_per_class, shown
 
 Key = tuple[str, str]
@@ -105,6 +108,60 @@ def _points(
     }  # fmt: skip
 
 
+TINTS = {"light": "#9cc3e6", "dark": "#2b5c8f"}
+"""The highest of a column, on either ground, under text of its own colour; the lowest is as the
+page is.
+"""
+
+
+def as_map(
+    asked: Mapping[str, Mapping[Key, Accuracy]], legend: Legend, keys: Sequence[Key]
+) -> go.Figure | None:
+    """The same numbers for many runs: a row a run, the first on top, a column for each of ``keys``,
+    the percent in its cell. Cells are coloured from the lowest to the highest of their column, with
+    lines between suites. The pointer tells the intervals.
+    """
+    if not keys or not asked:
+        return None
+    runs, ground = list(asked)[::-1], legend.ground  # the first row of a map lies below
+    grid = np.full((len(runs), len(keys), 3), np.nan)
+    for i, run in enumerate(runs):
+        for j, key in enumerate(keys):
+            if (a := asked[run].get(key)) is not None:
+                e = shown(a)
+                grid[i, j] = 100 * e.value, 100 * e.low, 100 * e.high
+    known, rows = grid[..., 0], fitted({run: legend.names[run] for run in asked}, LETTERS)
+    low = np.nanmin(known, axis=0)  # a column is there because a run has its number
+    apart = np.nanmax(known, axis=0) - low
+    cells = {
+        "type": "heatmap", "z": (known - low) / np.where(apart > 0, apart, 1), "zmin": 0, "zmax": 1,
+        "x": [f"{plain_html(data)} ({_suite(suite)})" for suite, data in keys],
+        "y": [plain_html(rows[run]) for run in runs], "customdata": grid, "showscale": False,
+        "colorscale": [[0, ground.paper], [1, TINTS[ground.name]]], "texttemplate": "%{text}",
+        "text": [["" if np.isnan(v) else f"{v:.1f}" for v in row] for row in known],
+        "textfont": {"size": 12, "color": ground.text},
+        "hovertemplate": "%{y}, %{x}: %{customdata[0]:.1f} % [%{customdata[1]:.1f}, "
+        "%{customdata[2]:.1f}]<extra></extra>",
+    }  # fmt: skip
+    line = {"type": "line", "yref": "y domain", "y0": 0, "y1": 1, "xref": "x"}
+    line["line"] = {"color": ground.muted, "width": 1}
+    heads = [f"{plain_html(data)}<br>{_faint(_suite(suite))}" for suite, data in keys]
+    plain = {"type": "category", "ticks": "", "showgrid": False, "title": ""}
+    return dressed(
+        [cells], ground, 70 + 27 * len(runs), showlegend=False,
+        shapes=[line | {"x0": j - 0.5, "x1": j - 0.5} for j in range(1, len(keys))
+                if keys[j][0] != keys[j - 1][0]] or None,
+        xaxis=plain | {"side": "top", "tickvals": list(range(len(keys))), "ticktext": heads},
+        yaxis=plain | {"dtick": 1},
+    )  # fmt: skip
+
+
+def widest(asked: Mapping[str, Mapping[Key, Accuracy]], keys: Sequence[Key]) -> float:
+    """Half of the widest interval of these numbers, in points."""
+    drawn = [shown(known[key]) for known in asked.values() for key in keys if key in known]
+    return max((50 * (e.high - e.low) for e in drawn), default=0.0)
+
+
 def counted(a: Accuracy, seeds: int = 1) -> str:
     """What an accuracy was counted from."""
     if seeds > 1:
@@ -116,11 +173,18 @@ def counted(a: Accuracy, seeds: int = 1) -> str:
 
 def _row_name(key: Key) -> str:
     suite, data = key
-    short = {
-        "id": "ID",
-        "ood": "OOD",
-        "adv": "attack",
-        "natural_adv": "natural adv.",
-        "zeroshot": "zero-shot",
-    }
-    return f"{plain_html(data)} <span style='opacity:0.65'>({short.get(suite, plain_html(suite))})</span>"
+    return f"{plain_html(data)} {_faint(f'({_suite(suite)})')}"
+
+
+_SHORT = {
+    "id": "ID", "ood": "OOD", "adv": "attack", "natural_adv": "natural adv.",
+    "zeroshot": "zero-shot",
+}  # fmt: skip
+
+
+def _suite(suite: str) -> str:
+    return _SHORT.get(suite, plain_html(suite))
+
+
+def _faint(words: str) -> str:
+    return f"<span style='opacity:0.65'>{words}</span>"

@@ -268,7 +268,9 @@ def robustness(found: Sequence[Finding], names: Names) -> str:
         return ""
     ordered = sorted(halves, key=lambda run: -halves[run].value)
     each = [f"{names[run]} ({_radius(halves[run], furthest)})" for run in ordered]
-    said = f"Under {radii.attack_name(attack)} accuracy is halved {_last_and_first(each, halves)}"
+    sure = len(ordered) < 2 or _later(halves[ordered[0]], halves[ordered[1]])
+    doubt = "" if sure else f", not clearly after {names[ordered[1]]}"
+    said = f"Under {radii.attack_name(attack)} accuracy is halved {_last_and_first(each, doubt)}"
     checked = [f for f in found if f.names("check")]
     if not checked:
         return f"{said}; masked gradients were not looked for."
@@ -289,20 +291,16 @@ def without_gap(found: Sequence[Finding], base: str, names: Names) -> str:
     )
 
 
-def _last_and_first(each: Sequence[str], halves: Points) -> str:
+def _last_and_first(each: Sequence[str], doubt: str) -> str:
     """Which run keeps half of its accuracy longest, and which loses it first.
 
     Args:
         each: Runs with their radii, the last first.
-        halves: The radii.
+        doubt: Behind the last one: that it is not clearly the last; empty where it is.
     """
     if len(each) == 1:
         return f"for {each[0]}"
-    last, second, *_ = sorted(halves.values(), key=lambda p: -p.value)
-    sure = _later(last, second)
-    if len(each) == 2:
-        return f"last for {each[0]}, {'before it' if sure else 'not clearly after'} for {each[1]}"
-    return f"last for {each[0]}{'' if sure else f', not clearly after {each[1]},'} and first for {each[-1]}"
+    return f"last for {each[0]}{doubt and f'{doubt},'} and first for {each[-1]}"
 
 
 def _later(first: Point, second: Point) -> bool:
@@ -319,23 +317,51 @@ def _radius(p: Point, furthest: float) -> str:
 
 def weights(found: Sequence[Finding], names: Names) -> str:
     """Of ``parameter_drift``: which run moved farthest and least, the matrix that moved most, and
-    whose changes have a low rank.
+    whose changes have a low rank. Runs that moved about as far as the farthest are named with it.
     """
     moved = {f.run: p for f in found if (p := point(f.value("drift"))) is not None and p.value > 0}
     if not moved:
         return "No weight moved." if _points(found, "drift") else ""
     ordered = sorted(moved, key=lambda run: -moved[run].value)
-    said = f"{names[ordered[0]]} moved farthest (‖θ − θ₀‖ / ‖θ₀‖ = {moved[ordered[0]].value:.3g})"
-    if len(ordered) > 1:
-        said += f", {names[ordered[-1]]} least ({moved[ordered[-1]].value:.3g})"
+    said = _farthest(ordered, moved, names)
     if (most := drifts.moved_most(found, "relative")) is not None:
         name, run, size = most
         said += f"; **{weight_name(name)}** moved most for its size (at {names[run]}, {size:.3g})"
     ranks = {f.run: r for f in found if (r := drifts.common_rank(f)) is not None}
     if ranks:
-        each = ", ".join(f"{names[run]} {r}" for run, r in ranks.items())
-        said += f"; rank of the change of every matrix: {each}"
+        levels = sorted(set(ranks.values()))
+        runs = {r: _few([run for run, of in ranks.items() if of == r], names) for r in levels}
+        each = " and ".join(f"rank {r} at most in {who}" for r, who in runs.items())
+        said += f"; the change of a matrix has {each}"
     return f"{said}."
+
+
+ABOUT = 0.98
+"""From this share of the farthest run's drift on, another one has moved about as far: the numbers
+are exact, but of one training each.
+"""
+
+
+def _farthest(ordered: Sequence[str], moved: Points, names: Names) -> str:
+    """Which runs moved farthest, and which least.
+
+    Args:
+        ordered: The farthest first.
+        moved: How far.
+        names: Of the runs.
+    """
+    size = {run: f"{moved[run].value:.3g}" for run in ordered}
+    first, *others = ordered
+    if not others:
+        return f"{names[first]} moved by ‖θ − θ₀‖ / ‖θ₀‖ = {size[first]}"
+    said = f"{names[first]} moved farthest (‖θ − θ₀‖ / ‖θ₀‖ = {size[first]})"
+    near = [run for run in others if moved[run].value >= ABOUT * moved[first].value]
+    if near:
+        more = f" and {len(near) - 1} more" if len(near) > 1 else ""
+        said += f", {names[near[0]]}{more} about as far ({size[near[-1]]})"
+    if len(near) < len(others):
+        said += f", {names[ordered[-1]]} least ({size[ordered[-1]]})"
+    return said
 
 
 def _points(found: Sequence[Finding], key: str) -> dict[str, Point]:

@@ -88,9 +88,10 @@ def split(a: Accuracy, b: Accuracy) -> Split:
 
 
 def by_class(found: Split, runs: tuple[str, str], legend: Legend) -> go.Figure | None:
-    """Images that only one of the two gets right, in percent of the class, with Wilson's intervals:
-    those of the first to the left, those of the second to the right. ``None`` where the two never
-    differ.
+    """Images that only one of the two gets right, in percent of the class: those of the first to
+    the left, those of the second to the right. The pointer tells Wilson's intervals; whiskers over
+    both bars of a row would lie over each other, and :func:`gains` has the interval of the
+    difference. ``None`` where the two never differ.
     """
     rows = found.shown()
     if not len(rows) or not (found.only_a + found.only_b)[rows].any():
@@ -102,12 +103,10 @@ def by_class(found: Split, runs: tuple[str, str], legend: Legend) -> go.Figure |
         ends = 100 * np.array(
             [wilson(int(k), int(of)) for k, of in zip(counts[rows], n, strict=True)]
         )
-        name, out, back = plain_html(legend.names[run]), ends[:, 1] - share, share - ends[:, 0]
-        most = max(most, float(ends[:, 1].max()))
+        name, most = plain_html(legend.names[run]), max(most, float(share.max()))
         figure.add_bar(
             x=side * share, y=_names(found, rows), orientation="h", name=f"only {name}",
             marker={"color": legend.looks[run].color},
-            error_x=_bars(*((out, back) if side > 0 else (back, out)), legend.ground.text),
             customdata=np.stack([counts[rows], n, share, *ends.T], axis=1),
             hovertemplate="%{y}: %{customdata[0]} of %{customdata[1]} images (%{customdata[2]:.1f} % "
             f"[%{{customdata[3]:.1f}}, %{{customdata[4]:.1f}}]) only {name}<extra></extra>",

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from grace_geom.plots.columns import groups, matrix_axis, shade_blocks, union
+from grace_geom.plots.columns import matrix_axis, shade_blocks, union
 from grace_geom.plots.compose import pages
-from grace_geom.plots.ends import LETTERS, name_ends
+from grace_geom.plots.ends import name_ends
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.maps import heat
-from grace_geom.plots.panels import Curve, log_axis, overlay, point, span
+from grace_geom.plots.matrix_map import matrix_map
+from grace_geom.plots.panels import Curve, log_axis, overlay, point
 from grace_geom.plots.sample import images_range, weights
 from grace_geom.plots.style import dress, plain_html
-from grace_geom.plots.variants import LONG, fitted
+from grace_geom.plots.variants import LONG
 from grace_geom.plots.weight_names import in_order, site, weight_name
 from grace_geom.records import Finding
 
@@ -45,32 +45,17 @@ def by_matrix(
 
 def map_by_matrix(found: Sequence[Finding], legend: Legend, marked: str = "") -> go.Figure | None:
     """The same as a map: a row a run, the one that moved farthest as a whole on top, a column a
-    matrix, coloured by the logarithm of its relative drift; white between stem, blocks and head.
-    The name of the run ``marked`` is bold. ``None`` where nothing moved.
+    matrix. The name of the run ``marked`` is bold. ``None`` where nothing moved.
     """
-    names, ordered = matrices(found), farthest_first(found)
-    grid = np.array([
-        [m.value if (m := f.value(f"relative/{name}")) is not None and m.value > 0 else np.nan
-         for name in names] for f in reversed(ordered)
-    ], float).reshape(len(ordered), len(names))  # fmt: skip
-    ends = span([grid], 0.0, log=True)
-    if ends is None:
-        return None
-    rows, axis = fitted({f.run: legend.names[f.run] for f in ordered}, LETTERS), log_axis([grid])
-    bar = {"tickvals": np.log10(axis["tickvals"]).tolist(), "ticktext": axis["ticktext"]}
-    figure = heat(
-        grid, [weight_name(name) for name in names], [rows[f.run] for f in reversed(ordered)],
-        (ends[0], ends[1]), "", legend.ground, square=False, height=150 + 22 * len(ordered),
-        bar=bar, shown=np.log10(grid),
-    )  # fmt: skip
-    for _, first, _ in groups(names)[1:]:
-        figure.add_vline(x=first - 0.5, line={"color": legend.ground.paper, "width": 4})
-    columns = matrix_axis(names) | {"range": [-0.5, len(names) - 0.5], "tickfont": {"size": 11}}
-    figure.update_xaxes(columns).update_yaxes(dtick=1, showgrid=False)
-    if marked in rows:
-        words = [f"<b>{n}</b>" if n == plain_html(rows[marked]) else n for n in figure.data[0].y]
-        figure.update_yaxes(tickvals=list(figure.data[0].y), ticktext=words)
-    return figure
+    names = matrices(found)
+    moved = {
+        f.run: {
+            name: p for name in names
+            if (p := point(f.value(f"relative/{name}"))) is not None and p.value > 0
+        }
+        for f in farthest_first(found)
+    }  # fmt: skip
+    return matrix_map(moved, names, legend, marked)
 
 
 def farthest_first(found: Sequence[Finding]) -> list[Finding]:
@@ -165,8 +150,7 @@ def singular(
     x = {"title": "Index i", "rangemode": "tozero", "dtick": step}  # no half indices
     y: dict[str, Any] = {"title": "σ<sub>i</sub> of W − W₀"}
     values = [float(v) for curve in lines.values() for v in curve.y]
-    wide = max(values) > 100 * min(values)
-    y |= {"type": "log", "dtick": 1, "exponentformat": "power"} if wide else log_axis([values])
+    y |= log_axis([values])
     figure = overlay(lines, legend, x, y, height=340, behind=behind)
     if named:
         figure = name_ends(figure, legend, behind)

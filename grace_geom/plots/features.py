@@ -11,7 +11,17 @@ from grace_geom.plots.columns import union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.layers import layer_axis, short, title
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, Point, below, measures, overlay, point, span
+from grace_geom.plots.panels import (
+    Curve,
+    Point,
+    below,
+    log_axis,
+    log_ticks,
+    measures,
+    overlay,
+    point,
+    span,
+)
 from grace_geom.plots.sample import attack, intervals, sample
 from grace_geom.plots.style import dressed, plain_html, row_bands, see_through
 from grace_geom.plots.variants import LONG, fitted
@@ -90,7 +100,7 @@ def decay(
         (f.run, s): np.asarray(a, float)
         for f in found for s in sets if (a := f.array(f"features/{s}/spectrum/{layer}")) is not None
     }  # fmt: skip
-    ends = span([a[a > 1e-6] for a in arrays.values()], log=True)
+    ticks = log_axis([a[a > 1e-6] for a in arrays.values()])
     drawn = {}
     for s in sets:
         lines = {
@@ -98,8 +108,7 @@ def decay(
             for f in found if (a := arrays.get((f.run, s))) is not None
         }  # fmt: skip
         if lines:
-            y = {"title": "Share of the variance", "type": "log", "range": ends, "dtick": 1}
-            y |= {"exponentformat": "power"}
+            y = {"title": "Share of the variance"} | ticks
             x = {"title": "Index of the eigenvalue", "type": "log", "dtick": "D2"}
             drawn[title(s)] = overlay(lines, legend, x, y, markers=False)
     return drawn
@@ -188,15 +197,29 @@ def cumulative(
     axis: str,
     from_one: bool = False,
     behind: Collection[str] = (),
+    log: bool = False,
 ) -> go.Figure | None:
-    """Per-image numbers as cumulative shares; ``from_one`` shows cosines near 1 by their distance
-    to it, on a logarithmic axis. Lines of runs ``behind`` are thin and grey, without a band.
+    """Per-image numbers as cumulative shares. Lines of runs ``behind`` are thin and grey, without a
+    band.
+
+    Args:
+        found: Of ``feature_stability``.
+        legend: Name and look of each run.
+        key: Of the numbers.
+        axis: Title.
+        from_one: Show cosines near 1 by their distance to it, on a logarithmic axis.
+        behind: Runs whose lines stand back.
+        log: A logarithmic axis of the numbers as they are. On it, as on the one of ``from_one``,
+            what is below :data:`FLOAT32` stands there.
     """
     arrays = {f.run: np.asarray(a, float) for f in found if (a := f.array(key)) is not None}
     x: dict[str, Any] = {"title": axis, "nticks": 5}
-    if from_one:
-        arrays = {run: np.clip(1 - a, FLOAT32, None) for run, a in arrays.items()}
-        x |= {"type": "log", "exponentformat": "power"}
+    if from_one or log:
+        arrays = {
+            run: np.clip(1 - a if from_one else a, FLOAT32, None) for run, a in arrays.items()
+        }
+        ends = span(list(arrays.values()), 0.03, log=True)
+        x |= {"type": "log"} | (log_ticks(ends[0], ends[1]) if ends else {})
     return below(arrays, legend, x, behind=behind)
 
 
@@ -272,6 +295,7 @@ def per_image(
     for key, name in PER_IMAGE.items():
         axis, near = name.partition(" of ")[0], key == "cos_adv_awp"
         axis = f"1 − {axis.lower()}" if near else axis
-        if (figure := cumulative(found, legend, key, axis, near, behind)) is not None:
+        log = key == "gram_volume"  # most images are near 0, and orders of magnitude apart
+        if (figure := cumulative(found, legend, key, axis, near, behind, log)) is not None:
             drawn[name] = figure
     return drawn

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 
 from grace_geom.plots import strips
 from grace_geom.plots.compose import pages
@@ -213,10 +214,31 @@ def transfer(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
         ("Seen by", "Images found at"),
         interval=ends,
         square=False,
-        words=True,
         height=140 + 34 * len(found),
     )
+    _write_cells(figure, grid / 100, legend)
     return figure.update_yaxes(autorange="reversed", dtick=1).update_xaxes(dtick=1)
+
+
+def _write_cells(figure: go.Figure, shares: np.ndarray, legend: Legend) -> None:
+    """Write the percent of each cell in black or white, whichever is read better on its colour."""
+    cells = figure.data[0]
+    at = np.argwhere(np.isfinite(shares))
+    behind = sample_colorscale("Viridis", [float(shares[i, j]) for i, j in at], colortype="tuple")
+    for color, wanted in (("#111111", True), ("#ffffff", False)):
+        here = [(i, j) for (i, j), rgb in zip(at, behind, strict=True) if _pale(rgb) == wanted]
+        if here:
+            figure.add_scatter(
+                x=[cells.x[j] for _, j in here], y=[cells.y[i] for i, _ in here], mode="text",
+                text=[f"{100 * shares[i, j]:.0f}" for i, j in here], hoverinfo="skip",
+                textfont={"size": 12, "color": color}, showlegend=False,
+            )  # fmt: skip
+
+
+def _pale(rgb: tuple[float, float, float]) -> bool:
+    """Whether black has more contrast with a colour than white has, by its luminance (WCAG)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
+    return bool(np.dot([0.2126, 0.7152, 0.0722], linear) > 0.179)
 
 
 def drops(f: Finding, attack: str, eps: float) -> dict[str, Point]:

@@ -259,6 +259,33 @@ def number(analysis: str, key: str) -> str:
     return f"{' '.join(map(_part, parts))}, {analysis.replace('_', ' ')}"
 
 
+ANALYSES = {
+    "hessian_spectrum": "the Hessian's spectrum",
+    "sharpness": "sharpness",
+    "loss_landscape": "the loss landscape",
+    "parameter_drift": "the drift of the weights",
+    "representation_drift": "the drift of the representation",
+    "feature_stability": "the stability of features",
+    "anisotropy": "the anisotropy of features",
+    "robustness_curve": "accuracy against the radius",
+    "image_gallery": "the gallery of images",
+    "bound_terms": "the bound",
+}
+
+
+def analysis(name: str) -> str:
+    """What an analysis finds, for a sentence: ``the drift of the weights``."""
+    return ANALYSES.get(name, name.replace("_", " "))
+
+
+WEIGHTS = {r"^visual\.": "image tower", r"(attn|mlp)\..*weight$": "attention and MLP matrices"}
+
+
+def weights(pattern: str) -> str:
+    """Which weights a usual pattern of their names means; any other pattern stays as it is."""
+    return WEIGHTS.get(pattern, pattern)
+
+
 def distribution(name: str) -> str:
     """What a set of images is called: ``id`` -> ``ID``; a data set by its own name."""
     return _SETS.get(name, name)

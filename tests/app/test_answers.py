@@ -154,7 +154,7 @@ def test_robustness_says_where_accuracy_halves_and_what_the_checks_say():
     said = answers.robustness(found(parts, **settings), NAMES)
     # from 0.6 at 1 to 0.2 at 2, 0.4 is half way; the band's ends cross 0.4 at 1.375 and 1.625
     assert said == (
-        "Under PGD accuracy is halved last for **b** (ε > 4/255), before it for **a** (ε = 1.5/255 "
+        "Under PGD accuracy is halved last for **b** (ε > 4/255) and first for **a** (ε = 1.5/255 "
         "[1.4, 1.6]); the checks find no masked gradients."
     )
     hidden = parts | {"a": attacked([0.6, 0.2, 0.0], **{"pgd, eps = 64/255": sure(0.3)})}
@@ -162,7 +162,7 @@ def test_robustness_says_where_accuracy_halves_and_what_the_checks_say():
     assert "**gradients look masked**: **a**: PGD leaves 30.0 % even at ε = 64/255." in said
     unchecked = {"a": attacked([0.6, 0.2, 0.0]), "b": attacked([0.6, 0.22, 0.0])}
     said = answers.robustness(found(unchecked, **settings), NAMES)
-    assert "last for **b** (ε = 1.5/255 [1.4, 1.7]), not clearly after for **a** (" in said
+    assert "last for **b** (ε = 1.5/255 [1.4, 1.7]), not clearly after **a**, and first for" in said
     assert said.endswith("; masked gradients were not looked for.")
     three = parts | {"c": attacked([0.6, 0.21, 0.0])}
     said = answers.robustness(found(three, **settings), NAMES)
@@ -189,6 +189,14 @@ def test_weights_name_runs_the_matrix_and_low_ranks():
              "c": moved(0.0, [0.0, 0.0, 0.0])}  # fmt: skip
     assert answers.weights(found(parts), NAMES) == (
         "**a** moved farthest (‖θ − θ₀‖ / ‖θ₀‖ = 0.1), **b** least (0.01); **block 0, attention "
-        "out** moved most for its size (at **a**, 0.2); rank of the change of every matrix: **b** 2."
+        "out** moved most for its size (at **a**, 0.2); the change of a matrix has rank 2 at most in "
+        "**b**."
     )
     assert answers.weights(found({"c": moved(0.0, [0.0])}), NAMES) == "No weight moved."
+    close = {"a": moved(0.1, [1.0, 0.9]), "b": moved(0.099, [1.0, 0.9])}
+    said = answers.weights(found(close), NAMES)
+    assert said.startswith(
+        "**a** moved farthest (‖θ − θ₀‖ / ‖θ₀‖ = 0.1), **b** about as far (0.099); "
+    )
+    said = answers.weights(found({"a": moved(0.1, [1.0, 0.9])}), NAMES)
+    assert said.startswith("**a** moved by ‖θ − θ₀‖ / ‖θ₀‖ = 0.1; ")

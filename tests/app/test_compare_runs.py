@@ -7,7 +7,10 @@ import yaml
 
 from app import compare, seeds, store
 from app.store import Entry
-from grace_geom.records import EvalRecord, attack_said, how_intervals
+from grace_geom.analysis.objective import GROUPS
+from grace_geom.known_analyses import ANALYSES
+from grace_geom.methods.lora import ATTENTION_AND_MLP
+from grace_geom.records import EvalRecord, attack_said, how_intervals, titles
 from tests.app.conftest import APGD, evaluation
 from tests.records.flowers import BY_CLASS, flowers, without_classes
 
@@ -157,3 +160,10 @@ def test_mean_per_class_accuracies_are_told_and_not_set_against_top_1(tmp_path):
     assert mean.estimates["ZS"].value == BY_CLASS
     assert "mean per-class accuracy" in compare.how_measured([mean], ("zeroshot",))
     assert "top-1 accuracy, where" not in compare.how_measured([mean], ("zeroshot",))
+
+
+def test_weights_and_analyses_have_words():
+    assert compare.told("targets", GROUPS["visual"]) == "image tower"
+    assert compare.told("targets", ATTENTION_AND_MLP) == "attention and MLP matrices"
+    assert compare.told("targets", "^visual.conv1") == "^visual.conv1"
+    assert titles.ANALYSES.keys() == ANALYSES.keys()

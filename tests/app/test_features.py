@@ -23,8 +23,8 @@ def test_the_answer_holds_each_run_against_the_pretrained_model(opened, lab):
     assert clear in said.partition("; under attack")[0] and said.count(". ") == 0
     cosines = Result.load(lab / "toy/analyses/feature_stability.json").parts
     by = {run: part.values["centroid_cosine/adv"].value for run, part in cosines.items()}
-    assert f"nearest to the clean ones in **{max(by, key=by.get)}**" in said
-    assert f"move most in **{min(by, key=by.get)}**" in said
+    assert f"centroids move least in **{max(by, key=by.get)}** (cosine " in said
+    assert f"), most in **{min(by, key=by.get)}** (" in said
     first = specs(app)[0]  # the number of the answer, before the clouds
     assert first["layout"]["xaxis"]["title"]["text"] == "Effective rank of the ID embedding"
     assert {t["name"] for t in first["data"]} == {"zero-shot-s0", "ft-s0", "grace-s0"}

@@ -117,7 +117,19 @@ def test_classes_have_bars_and_gains_with_intervals(opened, lab):
     app = opened(lab, "images", runs=["toy/ft-s0", "toy/grace-s0"], baseline="toy/ft-s0")
     bars, gains = specs(app)[:2]
     assert {t["type"] for t in bars["data"]} == {"bar"} and gains["data"][0]["type"] == "scatter"
-    assert all("error_x" in t for t in [*bars["data"], *gains["data"]])
+    assert all("error_x" in t for t in gains["data"])
+    assert not any("error_x" in t for t in bars["data"])  # they would lie over each other
+    (said,) = (c.value for c in app.caption if "Bonett" in c.value)
+    rows = len(gains["layout"]["yaxis"]["ticktext"])
+    assert f"Without any gain {0.05 * rows:.1g} of these {rows} would" in said
+
+
+def test_pictures_of_another_attack_than_the_sentence_are_headed_with_it(opened, lab):
+    app = opened(lab, "images", runs=["toy/ft-s0", "toy/grace-s0"], baseline="toy/ft-s0")
+    steps = Result.load(lab / "toy/analyses/image_gallery.json").settings["attack_steps"]
+    assert f"PGD of {steps} steps turns these at one run only" in [h.value for h in app.header]
+    said = next(c.value for c in app.caption if "alone is right on" in c.value)
+    assert "sentence and classes: APGD" in said.replace("\\", "").replace("\u00a0", " ")
 
 
 def test_without_two_runs_or_a_gallery_it_says_what_to_do(opened, lab, runs):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from grace_geom.plots import curvature, spectra
+from grace_geom.plots import curvature, spectra, static
 from grace_geom.records import Finding, Measure, Part, Result
 from tests.plots.test_training import legend
 
@@ -70,7 +70,7 @@ def test_what_was_not_resolved_is_said():
     assert said.endswith("not converged within the products allowed: b")
 
 
-def test_curvature_by_block_and_kind_is_blank_where_it_is_not_positive():
+def test_the_map_of_curvature_has_a_row_a_run_and_a_cross_where_it_is_not_positive():
     block = "visual.transformer.resblocks"
     values = {
         "kappa/visual.proj": Measure(1.0, 0.1),
@@ -79,14 +79,22 @@ def test_curvature_by_block_and_kind_is_blank_where_it_is_not_positive():
         f"kappa/{block}.1.mlp.c_fc.weight": Measure(0.01),
         f"kappa/{block}.1.ln_1.weight": Measure(5.0),
     }
-    (figure,) = curvature.by_block([found("r", values, {})], legend("r"), "kappa").values()
-    heat = figure.data[0]
-    assert list(heat.y) == ["block 0", "block 1", "projection"]
-    assert list(heat.x) == ["attention in", "MLP in"]
+    other = {"kappa/visual.proj": Measure(0.5)}
+    runs = [found("r", values, {}), found("s", other, {})]
+    figure = curvature.map_by_matrix(runs, legend("r", "s"), "kappa")
+    heat, crosses = figure.data
+    assert list(heat.y) == ["s", "r"]  # the first run stands on top
+    assert list(heat.x) == ["block 0, attention in", "block 1, attention in", "block 1, MLP in",
+                            "projection"]  # fmt: skip
     z = np.asarray(heat.z, float)
-    np.testing.assert_allclose(z, [[-1, np.nan], [np.nan, -2], [0, 0]], atol=1e-12)
-    assert heat.text[1][1] == "block 1, MLP in"
-    np.testing.assert_allclose(heat.customdata[2][0], [1, 0.804, 1.196])
+    expected = [[np.nan] * 3 + [np.log10(0.5)], [-1, np.nan, -2, 0]]
+    np.testing.assert_allclose(z, expected, atol=1e-12)
+    np.testing.assert_allclose(heat.customdata[1][3], [1, 0.804, 1.196])
+    assert (list(crosses.x), list(crosses.y)) == (["block 1, attention in"], ["r"])
+    assert crosses.customdata[0][0] == -0.1
+    static.draw(figure, 7).draw_without_rendering()
+    flat = found("t", {"kappa/visual.proj": Measure(-1.0)}, {})
+    assert curvature.map_by_matrix([flat], legend("t"), "kappa") is None
 
 
 def test_largest_eigenvalues_are_said_by_the_legend_and_nothing_covers_the_density():

@@ -263,6 +263,11 @@ def test_cumulative_shares_end_at_all_images_within_a_band_of_dkw():
     assert figure is not None and figure.layout.xaxis.type == "log"
     (line,) = of_run(figure, "ft")
     assert line.x[0] == features.FLOAT32, "a cosine of 1 has a place on a logarithmic axis"
+    assert len(figure.layout.xaxis.ticktext) <= 5  # words of the figure's own size, not plotly's
+    volumes = finding("ft", {}, {"gram_volume": np.array([0.0, 1e-4, 1e-2])})
+    drawn = features.per_image([volumes], LEGEND)["Gram volume of clean, adversarial, AWP"]
+    (steps,) = of_run(drawn, "ft")
+    assert drawn.layout.xaxis.type == "log" and list(steps.x[1:]) == [features.FLOAT32, 1e-4, 1e-2]
     assert (line.y[0], line.y[1], line.y[-1]) == (0, pytest.approx(100 / 199), 100)
     assert line.line.shape == "hv" and len(line.x) == 1 + 199, "a step at each image"
     (band,) = (t for t in figure.data if t.fill == "toself")
@@ -330,6 +335,18 @@ def test_transfer_is_drawn_between_runs_and_tells_its_intervals():
     np.testing.assert_allclose(np.asarray(grid.z, float), [[40, 60], [40, 60]])
     np.testing.assert_allclose(np.asarray(grid.customdata)[0, 1], [60, 50, 70])
     assert "transfer" not in robustness.figures(found[:1], LEGEND)
+
+
+def test_the_numbers_of_transfer_are_read_on_their_cells():
+    values = {"transfer/ft": Measure(0.05), "transfer/grace": Measure(0.71)}
+    parts = {"ft": Part(values), "grace": Part({})}
+    both = Result("x", tuple({"label": run} for run in RUNS), SETTINGS, parts)
+    figure = robustness.transfer([Finding(run, both, run) for run in RUNS], LEGEND)
+    assert figure is not None
+    _, dark, white = figure.data
+    assert (list(dark.text), dark.textfont.color) == (["71"], "#111111")  # on green
+    assert (list(white.text), white.textfont.color) == (["5"], "#ffffff")  # on violet
+    static.draw(figure, 7).draw_without_rendering()
 
 
 ALL = {

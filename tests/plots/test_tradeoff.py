@@ -6,7 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from grace_geom.plots.accuracies import data_sets, dots
+from grace_geom.plots import static
+from grace_geom.plots.accuracies import as_map, data_sets, dots, widest
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.palette import LIGHT
 from grace_geom.plots.placing import add_leaders, label_at, place_labels, uncrossed
@@ -244,6 +245,32 @@ def test_dots_have_one_row_a_data_set_and_the_intervals_of_the_record():
     assert list(trace.x) == [80, 80, 80, 50]
     assert list(trace.error_x.arrayminus) == pytest.approx([4] * 4)
     assert dots(ASKED, LEGEND, ()) is None
+
+
+def test_the_map_of_data_sets_writes_each_number_and_colours_within_its_column():
+    keys = data_sets(ASKED.values(), ("id", "ood", "adv"))
+    figure = as_map(ASKED, LEGEND, keys)
+    assert figure is not None
+    (cells,) = figure.data
+    runs = list(ASKED)[::-1]  # the first row lies below
+    for i, run in enumerate(runs):
+        for j, key in enumerate(keys):
+            e = shown(ASKED[run][key])
+            assert cells.text[i][j] == f"{100 * e.value:.1f}"
+            assert list(cells.customdata[i][j]) == pytest.approx(
+                [100 * e.value, 100 * e.low, 100 * e.high]
+            )
+    z = np.asarray(cells.z, float)
+    assert (
+        z.min() == 0 and z.max() == 1 and (z.argmax(0) == cells.customdata[..., 0].argmax(0)).all()
+    )
+    assert widest(ASKED, keys) == pytest.approx(max(
+        50 * (e.high - e.low) for known in ASKED.values() for e in (shown(known[k]) for k in keys)
+    ))  # fmt: skip
+    static.draw(figure, 7).draw_without_rendering()
+    partly = {run: dict(list(known.items())[:1]) for run, known in list(ASKED.items())[:1]}
+    assert as_map(ASKED | partly, LEGEND, keys) is not None  # a cell without a number is empty
+    assert as_map(ASKED, LEGEND, ()) is None
 
 
 def test_intervals_over_few_seeds_do_not_stretch_an_axis_of_percent():
