@@ -54,7 +54,7 @@ def small_config(folder: Path, method: str = "lora", **values: Any) -> TrainConf
 def flags(folder: Path, **values: Any) -> list[str]:
     """A command line for a small run, made from flat settings."""
     config = small_config(folder, **values)
-    given = {
+    given: dict[str, Any] = {
         "model": config.model,
         "pretrained": "random",
         "data": config.data,
