@@ -241,8 +241,8 @@ def singles(shown: Sequence[Entry], x: str, y: str) -> dict[str, list[tuple[floa
 
 
 FORMS = ("Map", "Dots")
+# Pixels that the names of the rows of a map take, and a cell at least.
 LABELS, CELL = 130, 42
-"""Pixels that the names of the rows of a map take, and a cell at least."""
 
 
 @st.fragment

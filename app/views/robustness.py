@@ -43,8 +43,8 @@ MEANINGS = {
     "every image. That more steps or starts find more means that PGD is too short.",
 }
 MOST_CLASSES = 20
+# From so many runs on the map of transfer fills the page; pixels of its labels and of a cell.
 MOST_SMALL, CELLS, CELL = 7, 300, 90
-"""From so many runs on the map of transfer fills the page; pixels of its labels and of a cell."""
 BY_CLASS = "Class by class: what the attack takes"
 
 

@@ -48,7 +48,7 @@ def test_runs_of_which_the_same_is_said_share_their_place():
 
 def test_the_last_run_is_not_clearly_after_the_one_before_it():
     points = {run: Point(v, v - 1, v + 1) for run, v in (("a", 1.0), ("b", 8.0), ("c", 9.0))}
-    assert answers.ends(points, {run: run for run in points}, "least for", "most for") == (
+    assert ends(points, {run: run for run in points}, "least for", "most for") == (
         "least for a (1.0 ± 1.0) and most for c (9.0 ± 1.0), not clearly after b (8.0 ± 1.0)"
     )
 

@@ -39,8 +39,16 @@ class Images:
             "val: seeded 0.1 of train",
             r"24 .* to ±19 points .* a larger --val-fraction \(now 0\.1",
         ),
-        (199, "the data set's own", r"199 .* to ±7 points .*; the data's own validation part is"),
-        (100, "the data set's own", r"100 .* to ±10 points .* a larger --val-images looks at more"),
+        (
+            199,
+            "the data set's own",
+            r"199 .* to ±7 points .*; they are the data's own validation part",
+        ),
+        (
+            100,
+            "the data set's own",
+            r"100 .* to ±10 points .* a larger --val-images \(now 100\) looks at more",
+        ),
         (200, "the data set's own", None),
         (0, "the data set's own", None),
     ],

@@ -61,7 +61,8 @@ def test_a_run_directory(tmp_path, capsys):
     assert f"{seen} training images, {held} held out, {test} test -> {out}" in said.err
     config = parse_train(argv)
     assert f" 10 steps of {config.batch_size} images (" in said.err
-    assert f" epochs), lr {config.options['lr']:g}, " in said.err and "warning" not in said.err
+    assert f" epochs), lr {config.options['lr']:g}, " in said.err and said.err.count("warning") == 1
+    assert f"warning: {held} held-out images tell an accuracy to" in said.err
     names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert names == {
         "config.yaml",
