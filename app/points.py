@@ -154,7 +154,7 @@ def _selected(
 ) -> None:
     """The images of the selected points, where the gallery has them."""
     if not known:
-        st.caption("`analyses/image_gallery.py` on these runs adds pictures to the points.")
+        st.caption("analyses/image_gallery.py on these runs adds pictures to the points.")
         return
     if not chosen:
         st.caption("Points with a ring have a picture: select some by a click, a box or a lasso.")

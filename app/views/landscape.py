@@ -95,7 +95,7 @@ def spread(found: list[Finding], bars: bool) -> str:
                                       ("one random direction", more)) if not there]  # fmt: skip
     if lacks:
         said += (
-            f" These results have {' and '.join(lacks)}: `analyses/loss_landscape.py --directions 3` "
+            f" These results have {' and '.join(lacks)}: analyses/loss_landscape.py --directions 3 "
             f"measures {'both' if len(lacks) > 1 else 'more'}."
         )
     return said.strip()
