@@ -60,23 +60,9 @@ def test_sharpness_agrees_with_the_library_at_its_radius(runs, tmp_path, capsys)
 @pytest.mark.drawn
 def test_landscape_passes_through_the_checkpoint_and_the_pretrained_model(runs, tmp_path, capsys):
     argv = [
-        "--n",
-        "12",
-        "--dtype",
-        "float64",
-        "--points",
-        "3",
-        "--contour-points",
-        "3",
-        "--line-points",
-        "4",
-        "--beyond",
-        "2",
-        "--attack-steps",
-        "1",
-        "--ood",
-        "sketch=shapes:sketch",
-    ]
+        "--n", "12", "--dtype", "float64", "--points", "3", "--contour-points", "3",
+        "--line-points", "4", "--beyond", "2", "--attack-steps", "1", "--ood", "sketch=shapes:sketch",
+    ]  # fmt: skip
     both = [str(runs / "near"), str(runs / "zero_shot")]
     script("loss_landscape")(
         [*both, *argv, "--slices", "random,eigen,contour,line", "--directions", "2", "--out",
