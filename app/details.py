@@ -22,3 +22,17 @@ def details(said: Mapping[str, str]) -> None:
 def heading(title: str, meaning: str = "") -> None:
     """A heading that leaves room beside it for a control; call it inside a horizontal container."""
     st.header(title, anchor=False, help=meaning or None, width="content")
+
+
+def form(names: tuple[str, str], many: bool, key: str) -> str:
+    """A control beside a heading that chooses between two forms of a figure.
+
+    Args:
+        names: The form for many runs, and that for few.
+        many: Whether there are so many that the first is drawn until somebody wants the other.
+        key: Of the control, in the page and in its link.
+    """
+    return st.segmented_control(
+        "Form", names, default=names[not many], key=key, bind="query-params", required=True,
+        width="content", label_visibility="collapsed",
+    )  # fmt: skip

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from app import columns, compare, ranking, shell, show, tables, why
-from app.details import heading
+from app.details import form, heading
 from app.kept import kept
 from app.ranking import Ranking
 from app.shell import Choice, text
@@ -250,10 +250,7 @@ def per_set(choice: Choice, shown: list[Entry]) -> None:
     """The chosen distributions, best run first: of many runs as a map, of few as dots."""
     with st.container(horizontal=True, vertical_alignment="center"):
         heading("Data set by data set")
-        form = st.segmented_control(
-            "Form", FORMS, default=FORMS[len(shown) <= show.MOST_IN_FRONT], key="overview_form",
-            bind="query-params", required=True, width="content", label_visibility="collapsed",
-        )  # fmt: skip
+        chosen = form(FORMS, len(shown) > show.MOST_IN_FRONT, "overview_form")
     asked = {e.id: compare.asked(e) for e in shown}
     means = {e.id: len(e.members) for e in shown if e.members}
     keys = [
@@ -262,7 +259,7 @@ def per_set(choice: Choice, shown: list[Entry]) -> None:
         if choice.keeps(accuracies.distribution(key))
     ]
     suites = tuple({suite for suite, _ in keys})
-    if form == "Map":
+    if chosen == "Map":
         said = compare.how_measured(shown, suites, "intervals")
         show.figure(
             kept(accuracies.as_map, asked, choice.legend, keys), "data-sets",

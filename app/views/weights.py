@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from app import answers, shell, show, store
-from app.details import details, heading
+from app.details import details, form, heading
 from app.kept import kept
 from app.measured import measured, values_table
 from app.shell import Choice, inline, text
@@ -63,17 +63,15 @@ def by_matrix(choice: Choice, found: list[Finding]) -> None:
     """Relative drift of every matrix: of many runs as a map, of few as lines."""
     with st.container(horizontal=True, vertical_alignment="center"):
         heading("Drift from the pretrained weights")
-        form = st.segmented_control(
-            "Form", FORMS, default=FORMS[len(found) <= show.MOST_IN_FRONT], key="weights_form",
-            bind="query-params", required=True, width="content", label_visibility="collapsed",
-        )  # fmt: skip
+        many = len(found) > show.MOST_IN_FRONT
+        chosen = form(FORMS, many, "weights_form")
         label, every = f"All {len(found)} in colour", True
-        if form == "Lines" and len(found) > show.MOST_IN_FRONT:
+        if chosen == "Lines" and many:
             every = st.toggle(label, key="weights_all", bind="query-params")
     said = "‖W − W₀‖ / ‖W₀‖ (Frobenius) of every weight matrix, exact, without images;"
     names = [f"relative/{name}" for name in found[0].names("relative")]
     base = baseline(choice, found)
-    if form == "Map":
+    if chosen == "Map":
         fig = kept(drifts.map_by_matrix, found, choice.legend, base)
         alt = "Map of the relative drift of each weight matrix from stem to head, a row a run"
         said += " runs from the one that moved farthest as a whole to the one that moved least; "
@@ -87,7 +85,7 @@ def by_matrix(choice: Choice, found: list[Finding]) -> None:
         alt = "Relative drift of each weight matrix from stem to head, one line a run"
         said += " a matrix that a run leaves alone has no point."
         said += show.greys(choice.names, behind, label) + show.coincide({"": fig})
-    head = "‖W − W₀‖ / ‖W₀‖ of each weight matrix" if form == "Map" else ""
+    head = "‖W − W₀‖ / ‖W₀‖ of each weight matrix" if chosen == "Map" else ""
     table = partial(values_table, found, ["drift", *names])
     show.figure(fig, "drift", alt, said, table, head=head)
 
