@@ -41,6 +41,9 @@ same augmentation.
 """
 
 
+_SHARED = ("micro_batch", "preprocess", "image_size", "val_fraction", "split_seed", "precision")
+"""Those without a flag of the study; ``--set FIELD=VALUE`` gives them to every method."""
+
 MAY_DIFFER = ("epochs", "max_steps", "micro_batch", "train_images", "precision")
 """Those of them that ``--unequal`` may name. Not the batch: costs are told in passes of it."""
 
@@ -58,7 +61,8 @@ class StudyOptions:
         out: Directory of the study; an interrupted study continues there. An address such as
             s3://BUCKET/STUDY is a store: several machines may work on it at once.
         baseline: Method to compare the others with, on the same images or seeds.
-        set: Options of one method, as METHOD.FIELD=VALUE; repeatable.
+        set: Options of one method, as METHOD.FIELD=VALUE, or of all, as FIELD=VALUE for a setting
+            that all share, such as precision=bf16; repeatable.
         lr_grid: Learning rates: off (the recorded ones), a list to try, or search (1/3, 1 and 3
             times the recorded rate or --set METHOD.lr).
         lr_extend: If the best learning rate is at an edge of the grid, try one more beyond it.
@@ -338,20 +342,38 @@ def settings_of(options: StudyOptions, label: str, seed: int) -> dict[str, Any]:
     for name in ("epochs", "max_steps", "batch_size", "train_images"):
         if getattr(options, name) is not None:
             values[name] = getattr(options, name)
-    for key, value in options.set.items():
-        target, dot, name = key.partition(".")
-        if not dot or target not in METHODS:
-            raise UserError(
-                f"--set takes METHOD.FIELD=VALUE, not {key!r}; {nearest(target, METHODS)}"
-            )
-        if target == method:
-            values[name] = value
+    values |= _set_values(options.set, method)
     for entry in own:
         name, equals, value = entry.partition("=")
         if not equals:
             raise UserError(f"--methods {label}: {entry!r} must be FIELD=VALUE")
         values[name] = value
     return values
+
+
+def _to_all(name: str) -> str:
+    """The flag of a setting that every method shares."""
+    return f"--set {name}=VALUE" if name in _SHARED else f"--{name.replace('_', '-')}"
+
+
+def _set_values(given: Mapping[str, str], method: str) -> dict[str, str]:
+    """What ``--set`` says of a method: what it says of all trained ones, then of this one."""
+    shared: dict[str, str] = {}
+    own: dict[str, str] = {}
+    for key, value in given.items():
+        target, dot, name = key.partition(".")
+        if target in METHODS and dot:
+            if target == method:
+                own[name] = value
+        elif key in _SHARED:
+            if method_class(method).trains:
+                shared[key] = value
+        else:
+            raise UserError(
+                f"--set takes METHOD.FIELD=VALUE, or FIELD=VALUE for {', '.join(_SHARED)}; not "
+                f"{key!r}; {nearest(target, METHODS)}"
+            )
+    return shared | own
 
 
 def _equal_terms(jobs: list[Job], unequal: Sequence[str]) -> None:
@@ -366,6 +388,6 @@ def _equal_terms(jobs: list[Job], unequal: Sequence[str]) -> None:
                 said = ["null" if value is None else value for value in (ours, theirs)]
                 raise UserError(
                     f"not on equal terms: {name} is {said[0]} for {job.label}, {said[1]} for "
-                    f"{trained[0].label}; give --{name.replace('_', '-')} to both"
+                    f"{trained[0].label}; give {_to_all(name)} to all of them"
                     + (f", or allow it: --unequal {name}" if name in MAY_DIFFER else "")
                 )

@@ -15,6 +15,24 @@ def test_methods_train_on_equal_terms():
         jobs_of(options, {})
 
 
+def test_a_shared_setting_without_a_method_is_that_of_all_that_train():
+    given = {"precision": "bf16", "at.lr": "1e-4"}
+    zero, ft, at = jobs_of(StudyOptions(methods=("zero-shot", "ft", "at"), set=given), {})
+    assert [job.config.precision for job in (ft, at)] == ["bf16", "bf16"]
+    assert zero.config.precision == "auto" and at.config.lr == 1e-4 != ft.config.lr
+
+
+def test_unequal_terms_name_what_makes_them_equal():
+    options = StudyOptions(methods=("ft", "at"), set={"precision": "bf16", "at.precision": "auto"})
+    with pytest.raises(UserError, match=r"precision is auto for at.*--set precision=VALUE to all"):
+        jobs_of(options, {})
+
+
+def test_a_setting_of_one_method_needs_its_name():
+    with pytest.raises(UserError, match=r"FIELD=VALUE for micro_batch.*not 'lr'"):
+        jobs_of(StudyOptions(methods=("ft", "at"), set={"lr": "1e-4"}), {})
+
+
 def test_options_of_a_method_and_its_variants(tmp_path):
     methods = ("grace", "grace:gv=off:rho=1/100")
     options = StudyOptions(methods=methods, set={"grace.r": "8", "ft.lr": "1"}, out=tmp_path)
