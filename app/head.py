@@ -94,6 +94,23 @@ def noticing(key: str = "notices") -> Iterator[None]:
         st.session_state["head"] = outer
 
 
+MOST_LETTERS = 72
+"""Of a sentence in a line that stands for it: one line on a laptop, two on a telephone."""
+
+
+def first_words(sentence: str, most: int = MOST_LETTERS) -> str:
+    """The begin of a text in Markdown, at most its first sentence, neither bold nor as code; what
+    is escaped stays escaped.
+    """
+    first = re.sub(r"(?<!\\)\.$", "", re.split(r"(?<=[^\\][.!?]) ", sentence)[0])
+    words = re.sub(r"(?<!\\)(\*\*|`)", "", first).split(" ")
+    for count in range(len(words), 0, -1):
+        said = " ".join(words[:count])
+        if len(re.sub(r"\\(.)", r"\1", said)) <= most:
+            return said if count == len(words) else f"{said.rstrip(',;')} …"
+    return f"{words[0][:most].rstrip(chr(92))}…"
+
+
 def _current() -> Head | None:
     """That of the innermost block."""
     head: Head | None = st.session_state.get("head")
@@ -104,7 +121,8 @@ def _draw(head: Head, key: str) -> None:
     if not head.notices or head.slot is None:
         return
     many = len(head.notices)
-    with head.slot.expander(f"{many} notice{'s' if many > 1 else ''}", key=key):
+    label = f"{many} notice{'s' if many > 1 else ''}: {first_words(head.notices[0][0])}"
+    with head.slot.expander(label, key=key):
         for sentence, command in head.notices:
             st.markdown(f"- {sentence}")
             if command:

@@ -15,7 +15,7 @@ from app.ranking import Ranking
 from app.shell import Choice, inline, text
 from app.store import Entry
 from app.widths import NUMBER
-from grace_geom.plots.variants import LONG, cut
+from grace_geom.plots.variants import cut
 from grace_geom.records import Estimate, attack_said, headline_attack
 from grace_geom.records.printed import MISSING, Cell, Figure, Printed
 
@@ -104,8 +104,7 @@ def ranked(choice: Choice, found: Ranking) -> None:
             st.info(f"No run matches '{text(wanted.filter)}'.")
             return
         colors = {choice.names[e.id]: choice.legend.looks[e.id].color for e in listed}
-        draw(table, "Accuracies of the chosen runs, best first, in percent", colors)
-        st.html(widths.further(table))
+        shown(table, "Accuracies of the chosen runs, best first, in percent", colors)
     with below:
         keys = [f"{n}: {text(choice.names[run])}" for run, n in found.numbers(choice.names).items()
                 if cut(choice.names[run]) != choice.names[run]]  # fmt: skip
@@ -251,14 +250,32 @@ def _either(numbers: Any) -> str:
     return " or ".join(map(str, sorted(set(numbers))))
 
 
-def draw(table: Printed, alt: str, colors: Mapping[str, str] | None = None) -> None:
+def shown(
+    table: Printed,
+    alt: str,
+    colors: Mapping[str, str] | None = None,
+    helps: Mapping[str, str] = HELP,
+) -> None:
+    """A table as of :func:`draw`, and below it the columns for which it must be scrolled."""
+    draw(table, alt, colors, helps)
+    if said := widths.further(table):
+        st.html(said)
+
+
+def draw(
+    table: Printed,
+    alt: str,
+    colors: Mapping[str, str] | None = None,
+    helps: Mapping[str, str] = HELP,
+) -> None:
     """A table on the page: sorted by number at a click, each number with its interval, the best in
-    bold, and names in the colours of the figures.
+    bold, and names in the colours of the figures. No column is narrower than what it holds.
 
     Args:
         table: What it holds.
         alt: Alternative text.
         colors: Name -> colour of the first column.
+        helps: Head -> what it means, for the pointer.
     """
     numeric = [
         head == NUMBER or any(isinstance(row[i], Figure) for row in table.rows)
@@ -270,17 +287,11 @@ def draw(table: Printed, alt: str, colors: Mapping[str, str] | None = None) -> N
             for i, head in enumerate(table.heads)
         }
     )
-    config: dict[str, Any] = {
-        name: st.column_config.NumberColumn(
-            help=HELP.get(name), width=widths.width(name, [row[i] for row in table.rows])
-        )
-        for i, name in enumerate(table.heads)
-        if numeric[i]
-    }
-    if "run" in table.heads and max(map(len, frame["run"]), default=0) > LONG:
-        config["run"] = st.column_config.TextColumn(width=widths.taken("run", list(frame["run"])))
-    if NUMBER in table.heads:
-        config[NUMBER] = st.column_config.NumberColumn(width=widths.NUMBERS, help=HELP[NUMBER])
+    config: dict[str, Any] = {}
+    for i, head in enumerate(table.heads):
+        kind = st.column_config.NumberColumn if numeric[i] else st.column_config.TextColumn
+        needed = widths.taken(head, [row[i] for row in table.rows])
+        config[head] = kind(help=helps.get(head), width=needed)
     height: int | Literal["content"] = "content"
     if len(frame) > MOST_ROWS:
         height = ROW * (MOST_ROWS + 1) + ROW // 2

@@ -133,7 +133,8 @@ def sentence(
     checks: Mapping[str, HeldOut],
     attacked: bool,
 ) -> str:
-    """One sentence: where the runs are, how their losses end, whether held-out accuracy fell.
+    """Yes or no to whether training goes well; then where the runs are, how their losses end, and
+    whether held-out accuracy fell.
 
     Args:
         names: Run -> name in Markdown.
@@ -147,7 +148,71 @@ def sentence(
         parts.append(_losses(names, trends))
     if trends:
         parts.append(_checks(names, checks, attacked, len(trends)))
-    return "; ".join(part for part in parts if part) + "."
+    said = "; ".join(part for part in parts if part) + "."
+    return _led(_head(_concerns(states, trends, checks), states), said)
+
+
+_CONCERNS = {
+    "broken": ("has a loss that is NaN or infinite", "have a loss that is NaN or infinite"),
+    "fell": ("fell below its best check", "fell below their best checks"),
+    "rises": ("gets worse", "get worse"),
+    "stopped": ("ended before its last step", "ended before their last step"),
+    "falls": ("still improves", "still improve"),
+    "short": ("has too few records to tell", "have too few records to tell"),
+}
+"""Why a training does not go well or is not known to, for one run and for several."""
+_OPEN = ("falls", "short")
+"""What more training, or a longer log, may settle."""
+_ENDS = ("stalled", "silent", "stopped")
+
+
+def _concerns(
+    states: Mapping[str, str], trends: Mapping[str, Trend], checks: Mapping[str, HeldOut]
+) -> dict[str, str]:
+    """Run -> the first that is true of it of :data:`_CONCERNS`; a run that is being written may
+    still improve.
+    """
+    found = {}
+    for run, state in states.items():
+        kind = trends[run].kind if run in trends else ""
+        true = {
+            "broken": kind == "broken",
+            "fell": run in checks and checks[run].fell,
+            "rises": kind == "rises",
+            "stopped": state in _ENDS,
+            "falls": kind == "falls" and state != "running",
+            "short": kind == "short" or state == "no record",
+        }
+        if (first := next((name for name, holds in true.items() if holds), None)) is not None:
+            found[run] = first
+    return found
+
+
+def _head(found: Mapping[str, str], states: Mapping[str, str]) -> str:
+    """The answer in a few words; empty where nothing was trained."""
+    trained = sum(state != "untrained" for state in states.values())
+    if not trained:
+        return ""
+    if not found:
+        return "Yes, so far" if "running" in states.values() else "Yes"
+    said = []
+    for kind, (one, many) in _CONCERNS.items():
+        if count := sum(other == kind for other in found.values()):
+            who = f"{count} of {trained}"
+            if count == trained:
+                who = {1: "it", 2: "both"}.get(trained, f"all {trained}")
+            said.append(f"{who} {one if count == 1 else many}")
+    word = "No" if any(kind not in _OPEN for kind in found.values()) else "Not yet"
+    if len(found) < trained:
+        word = "Not all"
+    return f"{word}: {', '.join(said)}."
+
+
+def _led(head: str, said: str) -> str:
+    """A sentence behind its short answer."""
+    if not head or head.endswith("."):
+        return f"{head} {said}".strip()
+    return f"{head}: {said[:1].lower()}{said[1:]}"
 
 
 def _few(names: Mapping[str, str], runs: Sequence[str]) -> str:
@@ -174,7 +239,7 @@ def _states(names: Mapping[str, str], states: Mapping[str, str]) -> str:
     for state, (one, many) in _STATES.items():
         runs = [run for run, found in states.items() if found == state]
         if runs and len(runs) == len(states) > 1:
-            return f"All {len(runs)} runs {many}"
+            return f"{'Both' if len(runs) == 2 else f'All {len(runs)}'} runs {many}"
         if runs:
             said.append(f"{_few(names, runs)} {one if len(runs) == 1 else many}")
     return ", ".join(said)

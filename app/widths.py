@@ -6,16 +6,29 @@ from collections.abc import Sequence
 from grace_geom.plots.variants import cut
 from grace_geom.records.printed import Cell, Figure, Printed
 
-LETTER = 5.7
-"""Pixels of a letter of a name."""
-ROOM = {"wide": 545, "narrow": 385}
-"""Pixels that a table has on a laptop, beside the figures, and on a telephone."""
-MORE = """<style>.more{font-size:.875rem;margin:0}.more.narrow{display:none}
-@media(max-width:640px){.more.narrow{display:block}.more.wide{display:none}}</style>"""
+ROOM = 545
+"""Pixels that a table has on a laptop beside the figures."""
+LEAST = 280
+"""Pixels of the narrowest page that somebody reads."""
+MOST_NAMED = 4
+"""Columns out of sight that are named."""
+EDGE = 2
+"""Pixels of a table's frame."""
+MORE = (
+    ".more{container-type:inline-size}.more p{display:none;margin:0;padding-top:.4rem;"
+    "font-size:.875rem}[data-testid=stElementContainer]:has(>.stHtml>.more){margin-top:-1rem}"
+)  # without a gap of its own where no sentence is seen
+THIN, WIDE = frozenset("iljtfrI.,:;'|!()[]\u00b7-/ "), frozenset("mwMW%@\u2026")
+LETTERS = {"thin": 4.4, "usual": 7.2, "wide": 11.4}
+"""Pixels of a letter of 14 pixels in Source Sans, at most on average: no column is too narrow."""
+BOLD = 1.05
+"""How much wider names in their colours are."""
+MOST_TEXT = 360
+"""Pixels of a column of text, at most."""
 NUMBERS = 35
 """Pixels of the column of numbers that stand for names."""
-NUMBER = "#"
-"""Head of the numbers that stand for long names."""
+NUMBER, RUN = "#", "run"
+"""Heads of the numbers that stand for long names, and of the names."""
 
 
 def fitting(table: Printed, last: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -26,7 +39,7 @@ def fitting(table: Printed, last: Sequence[str]) -> tuple[list[str], list[str]]:
         last: Columns that are shown only where there is room, the first ones first; all others are
             in any case.
     """
-    room = ROOM["wide"]
+    room = ROOM
     needed = {head: taken(head, [r[i] for r in table.rows]) for i, head in enumerate(table.heads)}
     used = sum(pixels for head, pixels in needed.items() if head not in last)
     left_out = []
@@ -40,19 +53,35 @@ def fitting(table: Printed, last: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def further(table: Printed) -> str:
-    """Which columns are not seen before the table is scrolled, on a laptop and on a telephone: a
-    bar that shows only while it is used says nothing of them. HTML, of which one part is seen.
+    """Which columns are not seen before the table is scrolled: a bar that shows only while it is
+    used says nothing of them. HTML with a sentence for each room that leaves some out, of which
+    that is seen which is true; empty where all are seen on the narrowest page.
     """
-    said = []
-    for where, room in ROOM.items():
-        used, hidden = 0, []
-        for i, head in enumerate(table.heads):
-            used += taken(head, [row[i] for row in table.rows])
-            hidden += [head] if used > room else []
-        if hidden:
-            names = html.escape(", ".join(hidden))
-            said.append(f'<p class="more {where}">Scroll the table sideways for {names}.</p>')
-    return MORE + "".join(said)
+    edges, used = [], EDGE
+    for i, head in enumerate(table.heads):
+        used += taken(head, [row[i] for row in table.rows])
+        edges.append(used)
+    rules, said, least = [], [], 0
+    for i, edge in enumerate(edges):
+        if edge > max(least, LEAST):
+            where = f"more-{least}-{edge}"
+            rules.append(
+                f"@container (min-width:{least}px) and (max-width:{edge - 0.02:.2f}px)"
+                f"{{.{where}{{display:block!important}}}}"
+            )
+            names = html.escape(_named(table.heads[i:]))
+            said.append(f'<p class="{where}">Scroll the table sideways for {names}.</p>')
+            least = edge
+    if not said:
+        return ""
+    return f'<style>{MORE}{"".join(rules)}</style><div class="more">{"".join(said)}</div>'
+
+
+def _named(heads: Sequence[str]) -> str:
+    more = len(heads) - MOST_NAMED
+    if more < 2:
+        return ", ".join(heads)
+    return f"{', '.join(heads[:MOST_NAMED])} and {more} more columns"
 
 
 def taken(head: str, cells: Sequence[Cell]) -> int:
@@ -61,8 +90,15 @@ def taken(head: str, cells: Sequence[Cell]) -> int:
         return NUMBERS
     if any(isinstance(cell, Figure) for cell in cells):
         return width(head, cells)
-    longest = max((len(cut(str(cell or ""))) for cell in cells), default=0)
-    return round(20 + LETTER * max(longest, len(head)))
+    texts = [cut(str(cell or "")) if head == RUN else str(cell or "") for cell in cells]
+    longest = max(map(letters, texts), default=0.0) * (BOLD if head == RUN else 1.0)
+    return min(round(20 + max(longest, letters(head))), MOST_TEXT)
+
+
+def letters(text: str) -> float:
+    """Pixels of a text."""
+    kinds = ("thin" if x in THIN else "wide" if x in WIDE else "usual" for x in text)
+    return sum(LETTERS[kind] for kind in kinds)
 
 
 def width(head: str, cells: Sequence[Cell]) -> int:

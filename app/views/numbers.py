@@ -1,6 +1,6 @@
 """Does one number of a run go with another?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import pandas as pd
@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import compare, relations, shell, show, tables
 from app.catalogue import Catalogue, catalogue, without_attack
+from app.grouped import alone, grouped, in_names, listed
 from app.kept import kept
 from app.measured import command
 from app.relations import LINES, PRESETS, Preset
@@ -18,20 +19,27 @@ from grace_geom.plots.numbers import Axis, Scale
 from grace_geom.records import RecordError, titles
 from grace_geom.records.fit import Fit, line_of, together
 from grace_geom.records.numbers import Quantity
-from grace_geom.records.printed import Printed
+from grace_geom.records.printed import MISSING, Printed
 
 METHOD = "method"
-# On a telephone the figure comes before the controls.
-NARROW = (
+FEW = 4  # runs of which each has a column of settings; of more, the rows say which differ
+DIFFERS = (
+    "Only settings in which the runs differ; \u2013: without such a setting, or without effect. Of "
+    "means over seeds: the settings of the first run."
+)
+# On a telephone the figure comes before the controls; cells of text use the room that there is.
+LOOK = (
     "@media(max-width:640px){[data-testid=stLayoutWrapper]:has(>.st-key-numbers-controls),"
     ".st-key-numbers-top>.st-key-numbers-controls{order:1}}"
+    "[data-testid=stTable] td *{max-width:none!important}"
+    "[data-testid=stTable] td:first-child{min-width:7rem}"
 )
 
 
 def main() -> None:
     """Presets, the choice of two numbers, the scatter; then all of them side by side."""
     choice = shell.page("Does one number go with another?")
-    st.html(f"<style>{NARROW}</style>")
+    st.html(f"<style>{LOOK}</style>")
     top = st.container(key="numbers-top")
     controls = top.container(key="numbers-controls")
     buttons = controls.container(horizontal=True, gap="small")
@@ -253,30 +261,57 @@ def _column(known: Catalogue, key: str) -> plots.Column:
 
 
 def differences(choice: Choice, known: Catalogue) -> None:
-    """Settings in which the chosen runs differ, a column a run; the same ones are left out."""
+    """Settings in which the chosen runs differ: a column a run where there are few, else what most
+    have and who has something else. The files have a column a run.
+    """
     st.header("What differs", anchor=False)
-    runs = [e.id for e in choice.compared][: shell.MOST_AT_FIRST]
+    runs = [e.id for e in choice.compared]
     if not known.settings:
         st.caption("The chosen runs have the same settings, or none on record.")
         return
-    cells: list[list[str | None]] = []
-    for name, values in known.settings.items():
-        known_to = [_cell(name, values.get(run)) for run in runs]
-        cells.append([titles.setting(name), *known_to, name])
-    notes = [
-        "Only settings in which the runs differ; \u2013: without such a setting, or without effect. "
-        "Of means over seeds: the settings of the first run."
-    ]
-    table = Printed(["setting", *(choice.names[run] for run in runs), "key"], cells, notes)
-    frame = {head: [row[i] or "\u2013" for row in cells] for i, head in enumerate(table.heads)}
-    st.dataframe(
-        pd.DataFrame(frame), hide_index=True, height="content" if len(cells) <= 25 else "auto",
-        alt="Settings in which the chosen runs differ",
-        column_config={"setting": st.column_config.TextColumn(width=250)},
-    )  # fmt: skip
-    more = len(choice.compared) - len(runs)
-    st.caption(inline(notes[0]) + (f" {more} more runs are not shown." if more else ""))
+    cells = {
+        name: {run: _cell(name, values.get(run)) for run in runs}
+        for name, values in known.settings.items()
+    }
+    heads = ["setting", *(choice.names[run] for run in runs), "key"]
+    rows = [[titles.setting(name), *cells[name].values(), name] for name in cells]
+    table = Printed(heads, rows, [DIFFERS])
+    alt = "Settings in which the chosen runs differ"
+    if len(runs) <= FEW:
+        filled = [[cell or MISSING for cell in row] for row in rows]
+        tables.shown(Printed(heads, filled), alt, helps={})
+    else:
+        by_value(choice, cells, alt)
+    more = "" if len(runs) <= FEW else " In brackets: of how many runs."
+    st.caption(f"{inline(DIFFERS)}{more}")
     tables.downloads(table, "differences", "table-differences")
+
+
+def by_value(choice: Choice, cells: Mapping[str, Mapping[str, str | None]], alt: str) -> None:
+    """A row a setting: what most runs have, and who has something else. Settings that only some
+    runs have, as the options of a method, stand together below.
+    """
+    some = alone(cells)
+    told = {name for known in some.values() for name, _ in known}
+    if in_names(cells.get(METHOD, {}), choice.names):
+        told.add(METHOD)
+    rows = [
+        (f"{inline(titles.setting(name))} `{name}`", *grouped(cells[name], choice.names))
+        for name in cells
+        if name not in told
+    ]
+    only = [
+        (listed(runs, choice.names),
+         "; ".join(f"{inline(titles.setting(name))} **{value}**" for name, value in known))
+        for runs, known in some.items()
+    ]  # fmt: skip
+    for heads, body in (
+        (("setting", "most runs", "the others"), rows),
+        (("only in", "settings that the others do not have"), only),
+    ):
+        if body:
+            frame = pd.DataFrame(body, columns=list(heads))
+            st.table(frame, border="horizontal", hide_index=True, alt=alt)
 
 
 def _cell(name: str, value: float | str | None) -> str | None:

@@ -1,31 +1,32 @@
 """How does accuracy fall with ε?"""
 
+from collections.abc import Iterable
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
-from app import answers, link, shell, show
+from app import answers, link, shell, show, tables
 from app.details import details, heading
 from app.kept import kept
 from app.measured import command, how, measured, values_table
-from app.shell import Choice
+from app.shell import Choice, inline, text
 from grace_geom.plots import panels, robustness
 from grace_geom.plots.style import from_zero
-from grace_geom.records import Finding, radius_text
+from grace_geom.records import Finding, Measure, radius_text
 from grace_geom.records.masked_gradients import masked, unconverged
+from grace_geom.records.printed import Cell, Figure, Printed
 
-CHECKS = {
-    "pgd": "PGD", "pgd, 2x steps": "twice the steps", "pgd, 3 starts": "three starts",
-    "pgd, no random start": "no random start", "apgd": "APGD",
-    "square (black box)": "Square", "pgd, eps = 64/255": "ε = 64/255",
-    "square beyond apgd": "Square alone",
+CHECKS = {  # those that decide first
+    "apgd": "APGD", "square (black box)": "Square", "pgd, eps = 64/255": "ε = 64/255",
+    "square beyond apgd": "Square alone", "pgd": "PGD", "pgd, 2x steps": "twice the steps",
+    "pgd, 3 starts": "three starts", "pgd, no random start": "no random start",
 }  # fmt: skip
 HELP = {
-    "apgd": "APGD on the cross-entropy, then on the targeted loss.",
-    "square (black box)": "Square, a black-box attack: it uses no gradients.",
-    "pgd, eps = 64/255": "PGD within ε = 64/255, which must leave no image.",
-    "square beyond apgd": "Images that withstand APGD and fall to Square.",
+    "APGD": "APGD on the cross-entropy, then on the targeted loss.",
+    "Square": "Square, a black-box attack: it uses no gradients.",
+    "ε = 64/255": "PGD within ε = 64/255, which must leave no image.",
+    "Square alone": "Images that withstand APGD and fall to Square.",
 }
 
 
@@ -45,6 +46,7 @@ MEANINGS = {
 MOST_CLASSES = 20
 # From so many runs on the map of transfer fills the page; pixels of its labels and of a cell.
 MOST_SMALL, CELLS, CELL = 7, 300, 90
+LEAST_CELLS, LEAST_CELL = 230, 38  # the same where the map would rather scroll than be smaller
 BY_CLASS = "Class by class: what the attack takes"
 
 
@@ -95,6 +97,7 @@ def curves(choice: Choice, found: list[Finding]) -> None:
         width=474 if len(drawn) < 3 else 304,
     )
     st.header("Margins on clean images", anchor=False)
+    show.legend([f.run for f in found], choice.legend)  # the first is out of sight
     show.figure(
         kept(robustness.margins, found, choice.legend),
         "margins",
@@ -126,11 +129,13 @@ def classes(choice: Choice, found: list[Finding]) -> None:
         st.code(command(choice, "robustness_curve", "--fresh"), language="bash", wrap_lines=True)
         return
     radii = sorted(float(r) for r in found[0].result.settings.get("radii", []))
+    worst = robustness.strongest(found)  # the sentence is about it
     with st.container(horizontal=True, vertical_alignment="center"):
         heading(BY_CLASS)
         attack = st.selectbox(
-            "Attack", there, format_func=robustness.attack_name, key="robustness_attack",
-            bind="query-params", filter_mode="contains", width=160, label_visibility="collapsed",
+            "Attack", there, index=there.index(worst) if worst in there else 0,
+            format_func=robustness.attack_name, key="robustness_attack", bind="query-params",
+            filter_mode="contains", width=160, label_visibility="collapsed",
         )  # fmt: skip
         st.markdown("ε", width="content")  # its values are written without it, as in links
         eps = st.select_slider(
@@ -149,6 +154,7 @@ def classes(choice: Choice, found: list[Finding]) -> None:
     lost = [p for known in drops.values() for p in known.values()]
     ends = from_zero(e for p in lost for e in (p.value, p.low, p.high))
     axis = {"title": "Images of the class lost (%)", "range": ends}
+    show.legend([run for run, known in drops.items() if known], choice.legend, lines=False)
     show.figure(
         kept(panels.rows, drops, heads[:MOST_CLASSES], choice.legend, axis),
         "classes",
@@ -189,9 +195,14 @@ def transfer(choice: Choice, found: list[Finding]) -> None:
             kept(robustness.transfer, found, choice.legend),
             "transfer",
             "Heat map of the accuracy of every run on the attacked images of every run",
-            how(found, "Accuracy in percent; images found by PGD at the run of the row;"),
+            how(
+                found,
+                "Accuracy in percent, ± half of Wilson's 95 % interval (lopsided ones in full); "
+                "images found by PGD at the run of the row;",
+            ),
             partial(values_table, found, keys),
             "No transfer on record.",
+            least=LEAST_CELLS + LEAST_CELL * len(found),
         )
 
 
@@ -202,43 +213,56 @@ def checks(choice: Choice, found: list[Finding]) -> None:
     titles = {
         name: CHECKS.get(name, name) for name in sorted(names, key=lambda n: [*CHECKS, n].index(n))
     }
-    rows = [
-        {
-            "run": choice.names[f.run],
-            "verdict": "; ".join([*masked(f.part.values), *unconverged(f.part.values)])
-            or "no sign",
-        }
-        | {
-            title: 100 * m.value
-            for name, title in titles.items()
-            if (m := f.value(f"check/{name}")) is not None
-        }
-        for f in found
-    ]
-    frame = pd.DataFrame(rows)
     if not titles:
         st.info("Measured without --checks.")
         return
-    form = {
-        title: st.column_config.NumberColumn(title, format="%.1f", help=HELP.get(name))
-        for name, title in titles.items()
-    }
-    st.dataframe(
-        frame,
-        hide_index=True,
-        column_config=form,
-        height="content",
-        alt="Accuracy under stronger attacks",
+    table = Printed(
+        ["run", "verdict", *titles.values()],
+        [
+            [choice.names[f.run], verdict(f), *cells]
+            for f, cells in zip(found, shares(found, titles), strict=True)
+        ],
     )
+    colors = {choice.names[f.run]: choice.legend.looks[f.run].color for f in found}
+    tables.shown(table, "Accuracy under stronger attacks", colors, HELP)
     st.caption(
         how(
             found,
-            "Accuracy in percent. APGD must be at least as low as Square, and PGD at ε = 64/255 "
-            "must leave none;",
+            "Accuracy in percent, ± half of Wilson's 95 % interval (lopsided ones in full). APGD "
+            "must be at least as low as Square, and PGD at ε = 64/255 must leave none;",
         )
     )
+    signs = {f.run: [*masked(f.part.values), *unconverged(f.part.values)] for f in found}
+    for run, said in signs.items():
+        if said:
+            st.caption(f"**{text(choice.names[run])}**: {inline('; '.join(said))}.")
     keys = [f"check/{name}" for name in titles]
     show.downloads(None, "checks", partial(values_table, found, keys))
+
+
+def verdict(f: Finding) -> str:
+    """What the checks say of a run, in a word or two."""
+    if masked(f.part.values):
+        return "masked"
+    return "PGD too short" if unconverged(f.part.values) else "no sign"
+
+
+def shares(found: list[Finding], names: Iterable[str]) -> list[list[Cell]]:
+    """A row for each run of what the checks leave, in percent; without digits behind the point
+    where no interval is narrower than two points.
+    """
+    rows = [[f.value(f"check/{name}") for name in names] for f in found]
+    half = [100 * (m.high - m.low) / 2 for row in rows for m in row
+            if m is not None and m.low is not None and m.high is not None]  # fmt: skip
+    digits = 0 if half and min(half) >= 1 else 1
+    return [[_percent(m, digits) for m in row] for row in rows]
+
+
+def _percent(m: Measure | None, digits: int) -> Cell:
+    if m is None:
+        return None
+    low, high = (None if end is None else 100 * end for end in (m.low, m.high))
+    return Figure(100 * m.value, low, high, digits=digits)
 
 
 main()

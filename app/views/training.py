@@ -3,10 +3,9 @@
 import time
 from functools import partial
 
-import pandas as pd
 import streamlit as st
 
-from app import logged, mirror, shell, show, store, studying, verdict
+from app import logged, mirror, shell, show, standing, store, studying, tables, verdict
 from app.kept import kept_of_logs, kept_of_runs
 from app.progress import RunProgress, duration, progress
 from app.shell import Choice, text
@@ -32,8 +31,6 @@ BUT = (
     " but those named in the corner of a panel (\u2191), which lie more than "
     f"{ranges.APART:g} times above the middle one: linear and logarithmic axes hold them too;"
 )
-MOST_ROWS = 15  # that are shown without a scroll bar
-FORMS = {"held out (%)": "%.1f", "best (%)": "%.1f", "loss": "%.3g", "images a second": "%.0f"}
 Found = dict[str, tuple[RunProgress, store.Lines]]
 
 
@@ -249,66 +246,10 @@ def status(
 ) -> None:
     """A row for each run: where it stands, and what its verdict is based on."""
     st.header("Where each run stands", anchor=False)
-    rows = []
-    for run, (state, records) in found.items():
-        speed, seconds = kept_of_runs(logged.pace, records)
-        trained = seconds if state.step else None
-        rows.append(
-            {
-                "run": choice.names[run],
-                **_of_checks(checks.get(run)), **_of_trend(trends.get(run)), "state": state.state,
-                "step": f"{state.step} of {state.total}" if state.total else str(state.step),
-                "trained for": duration(trained), "ends in": duration(state.left),
-                "images a second": speed,
-                "lines not readable": str(records.broken) if records.broken else "",
-            }
-        )  # fmt: skip
-    frame = pd.DataFrame(rows)
-    told = frame.notna() & (frame != "")
-    frame = frame[[name for name in frame if told[name].any()]]
-    forms = {
-        name: st.column_config.NumberColumn(format=form)
-        for name, form in FORMS.items() if name in frame
-    }  # fmt: skip
-    st.dataframe(
-        frame, hide_index=True, alt="State of the chosen runs", column_config=forms,
-        height="content" if len(frame) <= MOST_ROWS else "auto",
-    )  # fmt: skip
-    st.caption(
-        f"Held out: accuracy in the last and in the best check{_counted(checks)} (every "
-        "`--eval-every` epochs, under PGD with `--val-pgd`); the change with Newcombe's interval, "
-        "widened for all checks that could have been the best. Loss: mean over the last fifth of the "
-        "log, at least 4 records, and its change from as many before with Welch's 95 % interval, as "
-        "if records were independent."
-    )
-
-
-def _counted(checks: dict[str, verdict.HeldOut]) -> str:
-    """``, of 1024 images, 2 to 10 checks``; empty without any."""
-    if not checks:
-        return ""
-    ends = [sorted({getattr(held, name) for held in checks.values()}) for name in ("n", "checks")]
-    said = [" to ".join(dict.fromkeys(map(str, (each[0], each[-1])))) for each in ends]
-    return f", of {said[0]} images, {said[1]} checks"
-
-
-def _of_trend(trend: verdict.Trend | None) -> dict[str, float | str | None]:
-    if trend is None or trend.n < verdict.LEAST:
-        broken = trend.kind if trend and trend.kind == "broken" else ""
-        return {"loss": None, "change of loss": broken}
-    ends = f"{trend.change:+.2g} [{trend.low:+.2g}, {trend.high:+.2g}]".replace("-", "\u2212")
-    return {"loss": trend.last, "change of loss": f"{trend.kind}, {ends}"}
-
-
-def _of_checks(held: verdict.HeldOut | None) -> dict[str, float | str | None]:
-    if held is None:
-        return {"held out (%)": None, "best (%)": None, "at step": None, "change (points)": ""}
-    low, change, high = (100 * x for x in (held.low, held.change, held.high))
-    ends = f"{change:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "\u2212")
-    return {
-        "held out (%)": 100 * held.last, "best (%)": 100 * held.best, "at step": held.best_step,
-        "change (points)": ends if change else "0",
-    }  # fmt: skip
+    table = standing.standing(choice.names, found, trends, checks)
+    colors = {choice.names[run]: choice.legend.looks[run].color for run in found}
+    tables.shown(table, "State of the chosen runs", colors, {})
+    st.caption(" ".join(table.notes))
 
 
 def stalled(choice: Choice, found: Found) -> None:

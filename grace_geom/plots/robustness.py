@@ -20,6 +20,7 @@ from grace_geom.plots.style import plain_html
 from grace_geom.quantities import radius
 from grace_geom.records import Finding, wilson
 from grace_geom.records.estimate import Z95
+from grace_geom.records.printed import Figure
 
 EXAMPLES = 4
 """Pictures in a row."""
@@ -214,25 +215,43 @@ def transfer(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
         ("Seen by", "Images found at"),
         interval=ends,
         square=False,
-        height=140 + 34 * len(found),
+        height=140 + 40 * len(found),
     )
-    _write_cells(figure, grid / 100, legend)
+    _write_cells(figure, grid, ends)
     return figure.update_yaxes(autorange="reversed", dtick=1).update_xaxes(dtick=1)
 
 
-def _write_cells(figure: go.Figure, shares: np.ndarray, legend: Legend) -> None:
-    """Write the percent of each cell in black or white, whichever is read better on its colour."""
+def _write_cells(figure: go.Figure, grid: np.ndarray, ends: np.ndarray) -> None:
+    """Write the percent of each cell with its interval, in black or white, whichever is read better
+    on its colour.
+
+    Args:
+        figure: With the cells.
+        grid: ``(rows, columns)`` percent.
+        ends: ``(2, rows, columns)`` of the intervals, NaN where there is none.
+    """
     cells = figure.data[0]
-    at = np.argwhere(np.isfinite(shares))
-    behind = sample_colorscale("Viridis", [float(shares[i, j]) for i, j in at], colortype="tuple")
+    at = np.argwhere(np.isfinite(grid))
+    shares = [float(grid[i, j]) / 100 for i, j in at]
+    behind = sample_colorscale("Viridis", shares, colortype="tuple")
     for color, wanted in (("#111111", True), ("#ffffff", False)):
         here = [(i, j) for (i, j), rgb in zip(at, behind, strict=True) if _pale(rgb) == wanted]
         if here:
             figure.add_scatter(
                 x=[cells.x[j] for _, j in here], y=[cells.y[i] for i, _ in here], mode="text",
-                text=[f"{100 * shares[i, j]:.0f}" for i, j in here], hoverinfo="skip",
+                text=[_cell(grid[i, j], *ends[:, i, j]) for i, j in here], hoverinfo="skip",
                 textfont={"size": 12, "color": color}, showlegend=False,
             )  # fmt: skip
+
+
+def _cell(value: float, low: float, high: float) -> str:
+    """A percent and below it half of its interval, or the ends of one that is lopsided."""
+    whole = Figure(value, low, high, digits=0)
+    if not np.isfinite([low, high]).all():
+        return whole.number()
+    number, _, ends = whole.short().partition(" ")
+    ends = ends.strip("[]").replace(", ", "\u2013")
+    return f"{number}<br><span style='font-size:10px'>{ends}</span>"
 
 
 def _pale(rgb: tuple[float, float, float]) -> bool:
@@ -308,6 +327,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
                      f"clean, perturbation × {strips.MAGNIFIED} on grey, attacked: PGD, {at}, {steps}; "
                      "below, what they are taken for"),
         "transfer": ("Who is fooled by whose images", [{"": seen if len(found) > 1 else None}],
-                     f"{note}; accuracy in percent on images found by PGD, {at}"),
+                     f"{note}; accuracy in percent on images found by PGD, {at}; \u00b1 half of Wilson's "
+             "95 % interval, lopsided ones in full"),
     }  # fmt: skip
     return pages(rows, legend)

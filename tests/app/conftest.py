@@ -219,7 +219,7 @@ def sees(app: AppTest) -> str:
 
 def notices(app: AppTest) -> list[str]:
     """What the page says under its one line of notices."""
-    lines = [e for e in app.expander if re.fullmatch(r"\d+ notices?", e.label)]
+    lines = [e for e in app.expander if re.fullmatch(r"\d+ notices?: .+", e.label)]
     said = [m.value.removeprefix("- ") for e in lines for m in e.markdown]
     assert [e.label.split()[0] for e in lines] == ([str(len(said))] if said else [])
     return [*said, *(w.value for w in app.warning)]

@@ -7,6 +7,7 @@ import pytest
 
 from app import costs, relations, show
 from app.catalogue import Catalogue, catalogue
+from app.grouped import alone, grouped, in_names
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.numbers import Axis
 from grace_geom.records.fit import line_of, together
@@ -154,3 +155,47 @@ def test_runs_without_numbers_are_borne_and_settings_that_differ_are_listed(open
     assert buttons["Drift and zero-shot"] and not buttons["Effective robustness"]
     app = opened(broken, "numbers", runs=["alone/bare-s0"])
     assert not app.exception and "no numbers yet" in sees(app)
+
+
+def test_of_many_runs_a_setting_is_what_most_have_and_who_has_another():
+    names = {run: f"{run}_x" for run in map(str, range(60))}
+    lr = {run: "0.1" if int(run) < 40 else "0.2" if int(run) < 58 else None for run in names}
+    assert grouped(lr, names) == (
+        "0.1\u00a0(40)",
+        "**0.2**: 40\\_x, 41\\_x, 42\\_x, 43\\_x, 44\\_x and 13 more; **\u2013**: 58\\_x, 59\\_x",
+    )
+    assert grouped({"0": "a*b", "1": "c"}, names) == ("", "**a\\*b**: 0\\_x; **c**: 1\\_x")
+    assert grouped({run: run for run in names}, names) == ("", "another in each of 60 runs")
+    tens = {run: run[-1] for run in names}
+    assert grouped(tens, names)[1].endswith("; and 4 more values")
+
+
+def test_what_differs_is_a_column_a_run_or_from_five_runs_on_a_row_by_value(opened, runs):
+    for name, rate in (("at", 1e-3), ("awp", 5e-3)):
+        folder = write_run(runs, f"demo/{name}-s0", 80, 50)
+        config = folder / "config.yaml"
+        config.write_text(config.read_text().replace("lr: 0.001", f"lr: {rate}"))
+    app = opened(runs, "numbers")
+    assert not app.exception
+    table = app.table[0].value.set_index("setting")
+    (lr,) = (row for name, row in table.iterrows() if name.endswith("`lr`"))
+    assert lr.tolist() == ["0.001\u00a0(3)", "**0.005**: awp\\-s0; **\u2013**: zero\\-shot\\-s0"]
+    assert not any("setting" in d.value for d in app.dataframe)
+    only = app.table[1].value.set_index("only in")["settings that the others do not have"]
+    assert only.to_dict() == {"grace\\-s0": "radius ρ of the weight perturbation **0.01**"}
+
+
+def test_options_of_one_method_stand_together_and_a_method_that_names_tell_has_no_row():
+    cells = {
+        "lr": {"a": "1", "b": "1", "c": "2", "d": None, "e": "1"},
+        "rho": {"a": "0.1", "b": "0.1", "c": None, "d": None, "e": None},
+        "gv": {"a": "on", "b": "on", "c": None, "d": None, "e": None},
+        "tau": {"a": "1", "b": "2", "c": None, "d": None, "e": None},
+        "beta": {"a": None, "b": None, "c": "x_y", "d": None, "e": None},
+    }
+    assert alone(cells) == {
+        ("a", "b"): [("rho", "0.1"), ("gv", "on")], ("c",): [("beta", "x\\_y")]
+    }  # fmt: skip
+    names = {"a": "at · steps 1", "b": "grace-s0"}
+    assert in_names({"a": "at", "b": "grace"}, names)
+    assert not in_names({"a": "at", "b": "ft"}, names) and not in_names({"a": None}, names)

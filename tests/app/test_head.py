@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.head import unbroken
+from app.head import MOST_LETTERS, first_words, unbroken
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,21 @@ from app.head import unbroken
 )
 def test_numbers_stay_with_their_units_and_names(said, tied):
     assert unbroken(said) == tied.replace("_", "\u00a0")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "begin"),
+    [
+        ("Left out: **a\\-b**: no JSON", "Left out: a\\-b: no JSON"),
+        ("It was not measured for v1\\. x. This does it:", "It was not measured for v1\\. x"),
+        ("`hessian_spectrum`: a", "hessian_spectrum: a"),
+        (
+            f"Not measured for {', '.join(f'run{i}' for i in range(30))}. This does it:",
+            "Not measured for run0, run1, run2, run3, run4, run5, run6, run7, run8 …",
+        ),
+        ("x\\-" * 80, "x\\-" * 24 + "…"),
+    ],
+)
+def test_the_line_of_notices_says_how_the_first_begins(sentence, begin):
+    assert first_words(sentence) == begin
+    assert len(begin.replace("\\", "")) <= MOST_LETTERS + 2

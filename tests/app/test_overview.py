@@ -1,5 +1,6 @@
 """The overview: its answer, the ranked table, who leads, and why."""
 
+import html
 import math
 import re
 from dataclasses import replace
@@ -149,9 +150,45 @@ def test_columns_that_are_not_seen_before_the_table_is_scrolled_are_named():
         *(Figure(50.0, 48.0, 52.0) for _ in heads[2:]),
     ]
     said = widths.further(Printed(heads, [row]))
-    assert 'wide">Scroll the table sideways for ZS, NatAdv.' in said
-    assert 'narrow">Scroll the table sideways for Adv, HM&#x27;, ZS, NatAdv.' in said
-    assert "Scroll" not in widths.further(Printed(heads[1:5], [["grace", *row[2:5]]]))
+    assert told_at(said, 560) == "ZS, NatAdv"
+    assert told_at(said, 385) == "Adv, HM', ZS, NatAdv"
+    assert told_at(said, 900) == ""
+    assert widths.further(Printed(heads[1:4], [["grace", *row[2:4]]])) == ""
+
+
+def test_of_each_room_one_sentence_is_seen_and_a_cut_column_counts_as_hidden():
+    heads = ["run", *(f"column {i}" for i in range(9))]
+    table = Printed(heads, [["a run", *(Figure(50.0) for _ in heads[1:])]])
+    said, edge = widths.further(table), widths.EDGE
+    for i, head in enumerate(heads):
+        edge += widths.taken(head, [table.rows[0][i]])
+        if edge > widths.LEAST:
+            assert told_at(said, edge - 1).startswith(head)
+            assert not told_at(said, edge).startswith(head)
+    assert told_at(said, widths.LEAST).endswith(" more columns")
+    assert told_at(said, edge) == ""
+
+
+def test_a_column_of_text_is_as_wide_as_its_longest_cell_or_its_head():
+    measured = {  # in Chromium
+        "comp-tga-s0": 72.8, "attention and MLP": 106.9, "[\u22120.064, +0.035]": 91.3,
+        "classification head trains": 144.3, "at \u00b7 attack steps 1": 100.0,
+    }  # fmt: skip
+    for words, pixels in measured.items():
+        assert pixels <= widths.letters(words) < 1.15 * pixels
+    cells = ["none", "attention and MLP", None]
+    assert widths.taken("x", cells) == round(20 + widths.letters("attention and MLP"))
+    assert widths.taken("names of the weights", ["on"]) > 20 + 6 * len("names of the weights")
+    assert widths.taken("x", ["w" * 500]) == widths.MOST_TEXT
+
+
+def told_at(said: str, room: int) -> str:
+    """The columns that are named in a room of so many pixels, by the rules of the style."""
+    rule = r"\(min-width:([\d.]+)px\) and \(max-width:([\d.]+)px\)\{\.([\w-]+)\{"
+    seen = [at for low, high, at in re.findall(rule, said) if float(low) <= room <= float(high)]
+    found = [re.search(rf'"{at}">Scroll the table sideways for (.+?)\.</p>', said) for at in seen]
+    assert len(found) <= 1 and all(found)
+    return html.unescape(found[0][1]) if found else ""
 
 
 def test_a_laptop_shows_the_columns_that_have_room_and_the_others_at_a_click():
@@ -161,7 +198,7 @@ def test_a_laptop_shows_the_columns_that_have_room_and_the_others_at_a_click():
     assert kept == ["#", "run", "HM", "ID", "Adv", "OOD", "HM'"]
     assert others == ["ZS", "NatAdv", "ms a step"]
     shown = Printed(kept, [row[: len(kept)]])
-    assert 'class="more wide"' not in widths.further(shown)
+    assert told_at(widths.further(shown), widths.ROOM) == ""
     wide = [Figure(50.0, 40.0, 52.0) for _ in heads[2:]]
     kept, _ = widths.fitting(Printed(heads, [[*row[:2], *wide]]), tables.AT_FIRST)
     assert kept[2:] == ["HM", "ID", "Adv", "OOD"], "what a trade-off needs is never left out"

@@ -66,6 +66,20 @@ def test_the_strongest_attack_stands_first_and_the_gap_to_the_baseline_beside_it
     worst = re.search(r"Under (\S+) accuracy is halved", said[0])[1]
     heads = [m.strip("*") for m in said[1:] if m.startswith("**")]
     assert heads[:2] == [worst, f"{worst}, less ft-s0"] and len(set(heads[:3])) == 3
+    assert app.selectbox(key="robustness_attack").value == worst.lower()
+    legends = [e.proto.body for e in app.get("html") if 'aria-label="Runs"' in e.proto.body]
+    assert len(legends) == 3  # of the curves, the margins, the classes
+
+
+def test_checks_that_decide_stand_first_with_their_intervals(opened, lab):
+    app = opened(lab, "robustness")
+    table = next(d.value for d in app.dataframe if "verdict" in d.value)
+    heads = ["run", "verdict", "APGD", "Square", "ε = 64/255", "Square alone", "PGD"]
+    assert list(table.columns)[:7] == heads
+    assert set(table["verdict"]) <= {"no sign", "masked", "PGD too short"}
+    (more,) = (e.proto.body for e in app.get("html") if "Scroll the table" in e.proto.body)
+    assert "no random start.</p>" in more
+    assert sees(app).count("half of Wilson's 95 % interval") == 2  # of the map and of the table
 
 
 def test_drift_draws_means_over_the_seeds_that_were_measured(opened, lab, tmp_path):
@@ -261,7 +275,7 @@ CONTROLS = {
     "drift": {"drift_set": "adv", "drift_measure": "procrustes"},
     "features": {"features_axes": "PCA, 3-D"},
     "images": {"images_run": "toy/grace-s0", "images_asked": None},
-    "robustness": {"robustness_attack": "apgd-ce", "robustness_radius": 64 / 255},
+    "robustness": {"robustness_attack": "pgd", "robustness_radius": 64 / 255},
     "weights": {"weights_matrix": None},
 }
 

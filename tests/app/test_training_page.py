@@ -77,7 +77,30 @@ def test_held_out_accuracy_comes_first_and_a_line_beyond_its_axis_is_named(opene
     assert "Axes hold all lines but those named in the corner" in sees(app)
     table = app.dataframe[0].value.set_index("run")
     assert table.loc["at-s0", ["held out (%)", "best (%)", "at step"]].tolist() == [70, 72, 50]
+    assert table.loc["at-s0", "change (points)"].startswith("\u22122.0 [")
     assert table["held out (%)"].notna().tolist() == [True, True, False, True]
-    assert ", of 64 images, 2 checks" in sees(app)
+    assert "in the last of 2 checks, of 64 images each" in sees(app)
     app.segmented_control(key="training_axes").set_value("linear").run()
     assert "Axes hold all lines and need not" in sees(app)
+
+
+def test_what_all_runs_share_is_said_once_and_no_column_of_the_table(opened, runs):
+    for name in ("ft", "grace"):
+        log = runs / f"demo/{name}-s0/metrics.jsonl"
+        rows = [json.loads(line) for line in log.read_text().splitlines()]
+        rows.insert(20, {"step": 50, "seconds": 5, "val_acc": 0.6, "val_n": 64})
+        rows[-1] |= {"val_n": 64}
+        log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    app = opened(runs, "training", runs=["demo/ft-s0", "demo/grace-s0"])
+    table = app.dataframe[0].value
+    assert list(table.columns) == [
+        "run", "trend", "held out (%)", "loss", "change of loss", "steps", "trained for",
+        "images a second",
+    ]  # fmt: skip
+    assert table["steps"].tolist() == [100, 100] and table["trend"].tolist() == ["falls", "falls"]
+    said = sees(app)
+    assert "All runs are finished." in said
+    assert "The last check is the best one of every run." in said
+    (more,) = (e.proto.body for e in app.get("html") if "Scroll the table" in e.proto.body)
+    assert "images a second.</p>" in more
+    assert "\nNot yet: both still improve. Both runs are finished; at the end of the log" in said

@@ -76,7 +76,10 @@ def test_one_sentence_says_state_loss_and_overfitting():
     trends = {"a": Trend("falls", 1.0, -0.25, -0.3, -0.2, 20), "b": Trend("level", n=20)}
     checks = {"a": held(checked(0.4, 0.41)), "b": held(checked(0.42, 0.31))}
     said = sentence(NAMES, {"a": "finished", "b": "running"}, trends, checks, True)
-    assert said.startswith("**b** is being written, **a** is finished; ")
+    assert said.startswith(
+        "No: 1 of 2 fell below its best check, 1 of 2 still improves. **b** is being written, **a** "
+        "is finished; "
+    )
     assert "still falls in **a** (1 over its last 20 records, \u22120.25" in said
     assert "does not clearly change any more in **b**" in said
     assert "under PGD ends below its best in **b** (31.0 % at step 20 against 42.0 %" in said
@@ -87,8 +90,9 @@ def test_what_was_not_checked_is_not_claimed():
     trends = dict.fromkeys("abcd", Trend("short"))
     said = sentence(NAMES, dict.fromkeys("abcd", "finished"), trends, {}, False)
     assert said == (
-        "All 4 runs are finished; at the end of the log, the training loss has too few records for "
-        "a verdict in all 4; held-out accuracy was checked less than twice, so it says nothing."
+        "Not yet: all 4 have too few records to tell. All 4 runs are finished; at the end of the "
+        "log, the training loss has too few records for a verdict in all 4; held-out accuracy was "
+        "checked less than twice, so it says nothing."
     )
     one = {"a": verdict.held(checked(0.4, 0.41))}
     said = sentence(NAMES, dict.fromkeys("abcd", "finished"), trends, one, False)
@@ -100,11 +104,37 @@ def test_runs_that_write_no_more_do_not_contradict_their_falling_loss():
     trends = dict.fromkeys("abcd", Trend("falls", 0.78, -0.22, -0.3, -0.2, 20))
     said = sentence(NAMES, dict.fromkeys("abcd", "stalled"), trends, {}, False)
     assert said.startswith(
-        "All 4 runs stopped writing before their last step; at the end of the log, the training "
-        "loss still falls in all 4 (by 22 % over its last fifth);"
+        "No: all 4 ended before their last step. All 4 runs stopped writing before their last step; "
+        "at the end of the log, the training loss still falls in all 4 (by 22 % over its last "
+        "fifth);"
     )
     assert "stalled" not in said and "`" not in said
     rows = [{"step": i, "seconds": float(i)} for i in range(1, 9)]
     known, unknown = (progress(rows, s, 1000.0).ends for s in ({"max_steps": 100}, {}))
     assert (known, unknown) == ("stalled", "silent")
-    assert sentence(NAMES, {"a": unknown}, {}, {}, False) == "**a** writes no more."
+    said = sentence(NAMES, {"a": unknown}, {}, {}, False)
+    assert said == "No: it ended before its last step. **a** writes no more."
+
+
+LEVEL, FALLS, RISES = (Trend(kind, 1.0, 0.1, 0.0, 0.2, 20) for kind in ("level", "falls", "rises"))
+
+
+@pytest.mark.parametrize(
+    ("states", "trends", "head"),
+    [
+        ("finished finished", (LEVEL, LEVEL), "Yes: both runs are finished; "),
+        ("finished running", (LEVEL, FALLS), "Yes, so far: **b** is being written, "),
+        ("finished finished", (LEVEL, FALLS), "Not all: 1 of 2 still improves. Both runs are "),
+        ("finished finished", (FALLS, FALLS), "Not yet: both still improve. Both "),
+        ("finished finished", (RISES, FALLS), "No: 1 of 2 gets worse, 1 of 2 still improves. "),
+        ("finished stalled", (LEVEL, LEVEL), "Not all: 1 of 2 ended before its last step. "),
+        ("finished untrained", (LEVEL,), "Yes: **a** is finished, **b** was not trained; "),
+        ("running", (Trend("short"),), "Not yet: it has too few records to tell. **a** is being"),
+        ("running", (Trend("broken"),), "No: it has a loss that is NaN or infinite. **a** is "),
+        ("finished no_record", (LEVEL,), "Not all: 1 of 2 has too few records to tell. **a** "),
+    ],
+)
+def test_the_sentence_begins_with_yes_or_no(states, trends, head):
+    where = {run: s.replace("_", " ") for run, s in zip("ab", states.split(), strict=False)}
+    said = sentence(NAMES, where, dict(zip("ab", trends, strict=False)), {}, False)
+    assert said.startswith(head)

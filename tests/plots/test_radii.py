@@ -1,6 +1,7 @@
 """Where accuracy halves, the strongest attack, the classes hit most; bands of the line."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -103,3 +104,13 @@ def test_accuracies_on_the_line_have_the_intervals_of_their_images():
 def test_a_rise_is_over_the_loss_at_the_checkpoint():
     a = np.array([[-1.0, 0.0, 1.0], [3.0, 1.0, 2.0]])
     assert cuts.rise(a) == 1.5
+
+
+def test_a_cell_of_transfer_has_its_interval_below_the_percent():
+    values = {"transfer/r": Measure(0.84, None, 0.77, 0.9), "transfer/s": Measure(0, None, 0, 0.03)}
+    other = Result("x", (), {}, {"s": Part({"transfer/r": Measure(0.5)}, {}, {})})
+    found = [one(values), Finding("s", other, "s")]
+    names = Legend({"r": "r", "s": "s"}, {run: look("ft") for run in "rs"})
+    written = [t for t in robustness.transfer(found, names).data if t.type == "scatter"]
+    texts = [re.sub("<span[^>]+>|</span>", "", text) for t in written for text in t.text]
+    assert sorted(texts) == ["0<br>0\u20133", "50", "84<br>\u00b16"]
