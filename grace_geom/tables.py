@@ -68,6 +68,7 @@ class Table:
         labels: How many of the first columns name the row: left-aligned, and repeated when a table
             is cut in blocks.
         title: A line above.
+        about: What the numbers are of; stands below the title.
         notes: Lines below.
     """
 
@@ -76,6 +77,7 @@ class Table:
     labels: int = 1
     title: str = ""
     notes: Sequence[str] = ()
+    about: str = ""
 
     def text(self, width: int = 100, wrap: bool = False) -> str:
         """For a terminal of ``width`` columns: with intervals if they fit, else with ±, else cut
@@ -90,7 +92,9 @@ class Table:
         blocks = [one_line] if one_line else self._blocks(full, width)
         body = "\n\n".join(self._aligned(block, width if wrap else None) for block in blocks)
         notes = "\n".join(textwrap.fill(note, width) for note in self.notes)
-        return "\n".join(filter(None, [self.title, body])) + (f"\n\n{notes}" if notes else "")
+        about = textwrap.fill(self.about, width)
+        head = filter(None, [self.title, about, body])
+        return "\n".join(head) + (f"\n\n{notes}" if notes else "")
 
     def markdown(self) -> str:
         """GitHub Markdown, numbers right-aligned."""
@@ -101,6 +105,7 @@ class Table:
             for row in [head, rule, *rows]
         ]
         title = [f"**{self.title}**", ""] if self.title else []
+        title += [self.about, ""] if self.about else []
         return "\n".join([*title, *lines, *(["", *self.notes] if self.notes else [])]) + "\n"
 
     def _cells(self, short: bool) -> list[list[str]]:

@@ -69,3 +69,9 @@ def test_a_terminal_breaks_the_longest_label_where_a_line_would_wrap():
 def test_markdown_is_a_table_whose_bars_are_escaped():
     text = Table(["method", "x"], [["a|b", Cell("1.0", value=0.01)]], notes=["note"]).markdown()
     assert text == "| method | x |\n| --- | ---: |\n| a\\|b | 1.0 |\n\nnote\n"
+
+
+def test_what_the_numbers_are_of_stands_below_the_title():
+    table = Table(["run", "x"], [["ft", "1"]], title="T", about="weights: image tower, n = 64")
+    assert table.text(20).splitlines()[:3] == ["T", "weights: image", "tower, n = 64"]
+    assert table.markdown().startswith("**T**\n\nweights: image tower, n = 64\n\n| run | x |")

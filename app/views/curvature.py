@@ -19,12 +19,14 @@ from grace_geom.plots.weight_names import group_name
 from grace_geom.records import Finding
 
 FIGURES = "Eigenvalues, trace and norm"
+BELOW = "Below 0 the loss falls in that direction"
 NUMBERS = (
-    ("lambda_1", "Largest eigenvalue λ₁", "Curvature in the sharpest direction"),
-    ("lambda_min_1", "Smallest eigenvalue", "Below 0 the loss falls in that direction"),
-    ("trace", "Trace", "Sum of all eigenvalues"),
-    ("frobenius/sqrt_d", "‖H‖ / √d (Frobenius)", "Root mean square eigenvalue"),
-)
+    ("lambda_1", "Largest eigenvalue", "λ<sub>1</sub>", "Curvature in the sharpest direction"),
+    ("lambda_min_1", "Smallest eigenvalue", "λ<sub>min</sub>", BELOW),
+    ("trace", "Trace", "Tr H", "Sum of all eigenvalues"),
+    ("frobenius/sqrt_d", "Frobenius norm / √d", "‖H‖<sub>F</sub> / √d",
+     "Root mean square eigenvalue"),
+)  # fmt: skip
 AXES = {"linear": "Linear λ", "log": "Logarithmic λ"}
 LOSSES = {"ce": "Clean loss", "adv-ce": "Adversarial loss"}
 
@@ -142,11 +144,14 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
     st.header(FIGURES, anchor=False)
     base = choice.base_run.id if choice.base_run else ""
     drawn = {
-        title: fig for key, title, meaning in NUMBERS
-        if (fig := kept(panels.measures, found, choice.legend, key, meaning, base)) is not None
+        title: fig for key, title, axis, _ in NUMBERS
+        if (fig := kept(panels.measures, found, choice.legend, key, axis, base)) is not None
     }  # fmt: skip
     marked = " Bold, dotted: the baseline." if base in {f.run for f in found} else ""
-    there = [key for key, title, _ in NUMBERS if title in drawn]
+    there = [key for key, title, *_ in NUMBERS if title in drawn]
+    falls = (
+        f" Smallest eigenvalue: {BELOW[0].lower()}{BELOW[1:]}." if NUMBERS[1][1] in drawn else ""
+    )
     estimators = "; ".join(
         dict.fromkeys(
             m.estimator.partition(", |Hv")[0]
@@ -158,7 +163,7 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
         drawn,
         "curvature",
         "One number of the curvature of each run with its interval",
-        f"Rows: flattest first, by λ₁.{marked} {estimators}. Bars: eigenvalues within their "
+        f"Rows: flattest first, by λ₁.{marked}{falls} {estimators}. Bars: eigenvalues within their "
         f"residuals, estimates within 95 %. {caption(found)}"
         f"{show.whole([f.run for f in found], choice.names)}",
         partial(values_table, found, there),
@@ -189,7 +194,8 @@ def meanings(choice: Choice, found: list[Finding]) -> dict[str, str]:
         "Spectral density": "Stochastic Lanczos quadrature: each node carries its weight as mass, "
         "smoothed with a Gaussian kernel of the stated width; nothing is drawn below a hundredth "
         f"of one eigenvalue. {text(spectra.resolved(found, choice.legend))}.",
-        FIGURES: "; ".join(f"*{title}*: {meaning.lower()}" for _, title, meaning in NUMBERS) + ".",
+        FIGURES: "; ".join(f"*{title}*: {meaning.lower()}" for _, title, _, meaning in NUMBERS)
+        + ".",
         "Curvature of each matrix": "Columns follow the network from its stem to its head; colours "
         "are logarithmic. An estimate that is not above 0 has a cross; where nothing was measured a "
         "cell is empty. The pointer shows the interval of each estimate.",

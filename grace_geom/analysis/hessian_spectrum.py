@@ -19,7 +19,7 @@ from grace_geom.analysis.curvature import (
     eigenvalue_measures,
     finite,
 )
-from grace_geom.analysis.numbers import Footnotes, as_measure
+from grace_geom.analysis.numbers import UNCERTAIN, Footnotes, alike, as_measure
 from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.run import Part, Shown, progress, sample_text, say
 from grace_geom.analysis.subject import Subject
@@ -113,20 +113,30 @@ def show(parts: dict[str, Part], options: SpectrumOptions) -> Shown:
     names += ["trace", "frobenius", "frobenius/sqrt_d", "pyhessian/lambda_1", "pyhessian/trace"]
     names = [name for name in names if name in there]
     fewer = "so many eigenvalues were not found, or there are not so many weights"
+    looks = {n: alike(part.values.get(n) for part in parts.values()) for n in names}
     rows: list[list[Cell | str]] = [
-        [label, *(feet.cell(part.values.get(n), missing=fewer) for n in names)]
+        [label, *(feet.cell(part.values.get(n), looks[n], missing=fewer) for n in names)]
         for label, part in parts.items()
     ]
+    signs = ["± standard error of an estimate"]
+    if any(isinstance(c, Cell) and c.full.startswith(UNCERTAIN) for row in rows for c in row):
+        signs.append(
+            f"{UNCERTAIN} an eigenvalue that did not converge and may be off by more than "
+            f"{100 * options.rtol:g} %"
+        )
     table = Table(
-        ["checkpoint", *(_heading(n) for n in names)], rows,
-        title=f"{options.operator}, {weights(options.params)}, loss: {loss_name(options.loss)}, "
-        f"{sample_text(parts, options)}",
-        notes=[
-            *feet.notes,
-            "± standard error of an estimate; ~ an eigenvalue that has not converged to --rtol",
-        ],
-    )  # fmt: skip
+        ["checkpoint", *(_heading(n) for n in names)],
+        rows,
+        title="Eigenvalues and trace",
+        notes=[*feet.notes, "; ".join(signs)],
+        about=f"{OPERATORS[options.operator]}, {weights(options.params)}, "
+        f"loss: {loss_name(options.loss)}, {sample_text(parts, options)}",
+    )
     return Shown([table])
+
+
+OPERATORS = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}
+"""What the numbers are of."""
 
 
 def _heading(name: str) -> str:

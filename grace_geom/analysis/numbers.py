@@ -8,11 +8,13 @@ from dataclasses import replace
 
 from grace_geom.errors import NotFiniteError
 from grace_geom.geometry.trace import StochasticEstimate
-from grace_geom.quantities import plus_minus
+from grace_geom.quantities import FIXED, plus_minus
 from grace_geom.records import NOT_MEASURED, Measure
 from grace_geom.tables import MISSING, Cell, Table
 
 ELSEWHERE = "this checkpoint has no such entry"
+UNCERTAIN = "~"
+"""Before an eigenvalue that has not converged."""
 _MARKS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -48,10 +50,69 @@ def number(measure: Measure) -> Cell:
     """
     if not math.isfinite(measure.value):
         return Cell(MISSING)
-    about = "~" if "not converged" in measure.estimator else ""
     known = measure.error is not None and math.isfinite(measure.error)
     text = plus_minus(measure.value, measure.error if known else None)
-    return Cell(about + text, value=measure.value)
+    return Cell(_about(measure) + text, value=measure.value)
+
+
+def _about(measure: Measure) -> str:
+    return UNCERTAIN if "not converged" in measure.estimator else ""
+
+
+def alike(measures: Iterable[Measure | None]) -> Callable[[Measure], Cell]:
+    """How the numbers of one column look, for :meth:`Footnotes.cell`: all with an exponent or none,
+    and where their sizes are near enough all to one decimal place.
+
+    With errors that place has two digits of the largest one, or one digit of the smallest; without
+    it has three digits of the smallest number. A column that knows the errors of some numbers only,
+    or whose numbers have nothing in common, has each as :func:`number` has it.
+    """
+    known = [m for m in measures if m is not None and math.isfinite(m.value)]
+    errors = [m.error for m in known if m.error is not None and math.isfinite(m.error)]
+    sizes = [_power(m.value) for m in known if m.value]
+    if not sizes or len(errors) not in (0, len(known)) or not all(errors):
+        return number
+    if errors:
+        low, high = min(map(_power, errors)), max(map(_power, errors))
+        shared = {0: high - 1, 1: high - 1, 2: low}.get(high - low)
+        least = low - 1 if shared is None else shared
+    elif max(sizes) - min(sizes) > APART:
+        return number
+    else:
+        shared = least = min(0, min(sizes) - 2)
+    fixed = max(sizes) < FIXED[1] and least >= -MOST_DECIMALS
+
+    def draw(m: Measure) -> Cell:
+        """With a sign before it where an eigenvalue has not converged."""
+        place = _power(m.error or 0) - 1 if shared is None else shared
+        text = _to_place(m.value, m.error, place) if fixed else _with_power(m.value, m.error)
+        return Cell(_about(m) + text, value=m.value)
+
+    return draw
+
+
+APART = 4
+"""Powers of ten between numbers that one decimal place cannot show."""
+MOST_DECIMALS = 6
+"""Behind the point; smaller numbers have an exponent."""
+
+
+def _to_place(value: float, error: float | None, place: int) -> str:
+    """``-0.0`` is 0."""
+    both = [value] if error is None else [value, error]
+    return " ± ".join(f"{round(x, -place) + 0.0:.{max(0, -place)}f}" for x in both)
+
+
+def _with_power(value: float, error: float | None) -> str:
+    if error is None:
+        return f"{value:.3e}"
+    digits = max(0, _power(value) - _power(error) + 1) if value else 0
+    return f"{value:.{digits}e} ± {error:.1e}"
+
+
+def _power(value: float) -> int:
+    """Power of ten of the first digit, once rounded to two."""
+    return int(f"{value:.1e}".partition("e")[2])
 
 
 def three_digits(measure: Measure) -> Cell:

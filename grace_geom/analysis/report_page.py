@@ -8,17 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import plotly.graph_objects as go
-
-from grace_geom import terminal
 from grace_geom.analysis.drawing import findings, shows_images
-from grace_geom.analysis.report_parts import as_sentence, marked_up, picture, table
+from grace_geom.analysis.report_parts import (
+    as_sentence,
+    marked_up,
+    picture,
+    table,
+    together,
+    untitled,
+)
 from grace_geom.analysis.report_plan import unfinished
 from grace_geom.analysis.report_style import CSS
 from grace_geom.analysis.standing import RankedCheckpoints
 from grace_geom.analysis.standing_html import first_section
 from grace_geom.plots import export
-from grace_geom.plots.compose import headed
 from grace_geom.plots.interactive import embedded, figure_of_page, narrow_of_page, plotly_once
 from grace_geom.plots.sample import loss_name, sample_size, weights
 from grace_geom.plots.sentences import ANSWERS
@@ -154,7 +157,8 @@ def assembled(
 def _counted(labels: Sequence[str], named: bool) -> str:
     """How many checkpoints there are, and which, but for many that the table names."""
     count = f"{len(labels)} checkpoint{'s' * (len(labels) > 1)}"
-    return count if named and len(labels) > 6 else html.escape(f"{count}: {', '.join(labels)}")
+    names = (f'<span class="name">{html.escape(label)}</span>' for label in labels)
+    return count if named and len(labels) > 6 else f"{count}: {', '.join(names)}"
 
 
 def _section(section: Section, interactive: bool) -> str:
@@ -166,7 +170,8 @@ def _section(section: Section, interactive: bool) -> str:
         return f'{head}<p class="failed">This analysis failed: {why}</p>\n{command}</section>'
     answer = _answer(section)
     figures = sorted(section.figures.items(), key=lambda f: f[0].stem != FIRST.get(section.name))
-    first, *more = [_figure(*one, interactive) for one in figures] or [""]
+    drawn = [_figure(*one, interactive, folded=i > 0) for i, one in enumerate(figures)]
+    first, *more = drawn or [""]
     names = "; ".join(name for _, name in figures[1:])
     hidden = "\n".join(more)
     if more:
@@ -184,26 +189,22 @@ def _answer(section: Section) -> str:
     return f'<p class="finding">{marked_up(said)}</p>' if said else f"<p>{purpose}</p>"
 
 
-def _figure(file: Path, title: str, interactive: bool) -> str:
-    """A figure with its title, which pictures have in themselves, and what lies beside the
-    report."""
-    drawn = _drawn(file, title, interactive)
+def _figure(file: Path, title: str, interactive: bool, folded: bool = False) -> str:
+    """A figure with its title, and what lies beside the report."""
+    drawn = _drawn(file, title, interactive, folded)
     links = f'<div class="links">{_beside(file)}</div>'
-    if drawn.startswith(("<img", "<picture")):
-        return f"<figure>{drawn}\n<figcaption>{links}</figcaption></figure>"
     return f"<figure><figcaption>{html.escape(title)}</figcaption>\n{drawn}{links}</figure>"
 
 
-def _drawn(file: Path, title: str, interactive: bool) -> str:
+def _drawn(file: Path, title: str, interactive: bool, folded: bool = False) -> str:
     """A figure of a PNG: the picture, or what its interactive page draws."""
     alt = export.texts(file).get("Description", title)
     if not interactive or not file.with_suffix(".html").is_file():
-        return picture(file, alt)
+        return picture(file, alt, folded)
     try:
         drawn = _of_page(file.with_suffix(".html"))
-    except ValueError as error:  # everything else was measured: a picture says the same
-        terminal.say(f"warning: {error}; the report has its picture")
-        return _drawn(file, title, interactive=False)
+    except ValueError:  # the picture says the same, and that the page holds no figure
+        return picture(file, alt, folded)
     if shows_images(file):
         drawn = drawn.replace('class="plot"', 'class="plot photo"', 1)
     said = html.escape(alt, quote=True)
@@ -214,19 +215,7 @@ def _of_page(path: Path) -> str:
     """The figure of an interactive page, without its title, which the caption has."""
     figure, narrow = figure_of_page(path), narrow_of_page(path)
     id = f"figure-{path.stem}"  # the section has the name of the analysis
-    return embedded(_untitled(figure), id, narrow=None if narrow is None else _untitled(narrow))
-
-
-def _untitled(figure: go.Figure) -> go.Figure:
-    """The same on the ground of the page, and as much lower as the title is high."""
-    figure.update_layout(paper_bgcolor="rgba(0,0,0,0)")
-    text, top = figure.layout.title.text, figure.layout.margin.t
-    if text and top:
-        height = headed(1 + text.count("<br>"))
-        figure.update_layout(
-            title=None, margin_t=top - height, height=figure.layout.height - height
-        )
-    return figure
+    return embedded(untitled(figure), id, narrow=None if narrow is None else untitled(narrow))
 
 
 def _beside(file: Path) -> str:
@@ -256,12 +245,16 @@ def _how(section: Section) -> str:
     made = f"<pre>{html.escape(section.command)}</pre>"
     said = f'<p class="note">{html.escape(section.purpose)}</p>'
     if section.result is not None:
-        said += f'<p class="note">{html.escape(as_sentence(caption_of(section.result)))}</p>'
+        said += f'<p class="note">{html.escape(_sample(section.result))}</p>'
         said += _estimators(section.result)
     return (
         f"<details><summary>How it was measured, and the command</summary>{said}"
         f'<p class="note">Make it again:</p>{made}</details>'
     )
+
+
+def _sample(result: Result) -> str:
+    return together(as_sentence(caption_of(result)))
 
 
 def caption_of(result: Result) -> str:

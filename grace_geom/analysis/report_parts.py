@@ -8,18 +8,31 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import plotly.graph_objects as go
 from PIL import Image
 
 from grace_geom import terminal
-from grace_geom.analysis.drawing import shows_images
+from grace_geom.analysis.drawing import PAGE, shows_images
 from grace_geom.plots import cells, export, units
-from grace_geom.plots.interactive import narrow_of_page
+from grace_geom.plots.compose import headed
+from grace_geom.plots.interactive import figure_of_page, narrow_of_page
+from grace_geom.plots.style import unbroken
 from grace_geom.tables import MISSING, Cell, Table
 
-COLOURS = 128
+COLOURS = 240
 """Of a packed picture of lines and words."""
-WIDEST = 1600
-"""Pixels of a picture that loses something; a report shows it on 980."""
+NEAR = 30.0
+"""Distance of two colours, of 255 in each of red, green and blue, of which one will do; what they
+differ in hue counts :data:`HUE` times, as bands are pale.
+"""
+HUE = 2.0
+OFTEN = 2e-3
+"""Share of a picture that keeps its colour however near another is."""
+SMOOTH = 0.1
+"""Share of a picture in rarer colours than those, from which it is a smooth one."""
+DPI = 220
+"""Dots an inch of a picture of lines and words: 1540 pixels, which a report shows on 980."""
 TELEPHONE = cells.NARROW + 70
 """Pixels of a figure for a telephone, with its labels, in letters of 12."""
 NARROW_SCREEN = "screen and (max-width: 640px)"
@@ -30,28 +43,43 @@ TELEPHONE_DPI = 200
 
 def marked_up(sentence: str) -> str:
     """A sentence of plain text and names in Markdown's bold, for a page."""
-    return re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html.escape(sentence))
+    text = html.escape(together(sentence))
+    return re.sub(r"\*\*(.+?)\*\*", r'<strong class="name">\1</strong>', text)
+
+
+def together(text: str) -> str:
+    """Plain text whose lines break within no number with its error, interval or equation."""
+    text = unbroken(text).replace(" ± ", "\u00a0±\u00a0")
+    return re.sub(r"\[[^\[\]]*\d\]", lambda m: m[0].replace(" ", "\u00a0"), text)
 
 
 def table(table: Table) -> str:
     """A table for a page, its numbers to the right, its notes below."""
     heads = "".join(
-        f'<th scope="col"{_side(i >= table.labels)}>{html.escape(name)}</th>'
+        f'<th scope="col"{_side(i >= table.labels)}>{_lowered(together(as_sentence(name)))}</th>'
         for i, name in enumerate(table.columns)
     )
     rows = "".join(f"<tr>{_cells(row, table.labels)}</tr>" for row in table.rows)
-    title = f"<caption>{html.escape(table.title)}</caption>" if table.title else ""
+    about = together(as_sentence(table.about))
+    title = html.escape(table.title)
+    title += f'<span class="about">{html.escape(about)}</span>' if about else ""
+    title = f"<caption>{title}</caption>" if title else ""
     labels = {
         cell if isinstance(cell, str) else cell.full for row in table.rows for cell in row[:1]
     }
     notes = "".join(
-        f'<p class="note">{html.escape(as_sentence(printed(note), labels))}</p>'
+        f'<p class="note">{_lowered(together(as_sentence(printed(note), labels)))}</p>'
         for note in table.notes
     )
     return (
         f'<div class="scroll" tabindex="0"><table>{title}<thead><tr>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>{notes}"
     )
+
+
+def _lowered(head: str) -> str:
+    """``λ_min``, ``‖W_l‖_F`` and the like in HTML, with what is lowered."""
+    return re.sub(r"(?<=[λ‖δW])_([A-Za-z]+(,\d+)?)", r"<sub>\1</sub>", html.escape(head))
 
 
 def _cells(row: Sequence[Cell | str], labels: int) -> str:
@@ -84,22 +112,54 @@ def with_interval(text: str) -> str:
     return re.sub(r" (\[[^\]]*\])", r' <span class="interval">\1</span>', html.escape(text))
 
 
-def picture(file: Path, alt: str) -> str:
-    """A PNG of an analysis for a page, and the same figure as its interactive page has it for a
-    telephone, where that is narrower: letters stay as large as those around it.
+def picture(file: Path, alt: str, folded: bool = False) -> str:
+    """A figure of an analysis as a picture without its title, and the same as its interactive page
+    has it for a telephone, where that is narrower: letters stay as large as those around it.
 
     Args:
-        file: The PNG.
+        file: Its PNG, which is taken as it is where no page beside it has the figure.
         alt: What it shows, as plain text.
+        folded: It stands behind a line: there is one picture, which a telephone moves sideways.
     """
     kind = "photo" if shows_images(file) else "chart"
-    data, small = packed_picture(file), _narrow(file)
+    data, small = _wide(file), "" if folded else _narrow(file)
     said = html.escape(alt, quote=True)
     shown = f'<img class="{kind}" alt="{said}" src="data:image/webp;base64,{data}">'
+    if folded:
+        return f'<div class="fit" tabindex="0">{shown}</div>'
     if not small:
         return shown
     source = f'<source media="{NARROW_SCREEN}" srcset="data:image/webp;base64,{small}">'
     return f"<picture>{source}{shown}</picture>"
+
+
+def untitled(figure: go.Figure) -> go.Figure:
+    """The same on the ground of the page, and as much lower as the title is high."""
+    figure.update_layout(paper_bgcolor="rgba(0,0,0,0)")
+    text, top = figure.layout.title.text, figure.layout.margin.t
+    if text and top:
+        height = headed(1 + text.count("<br>"))
+        figure.update_layout(
+            title=None, margin_t=top - height, height=figure.layout.height - height
+        )
+    return figure
+
+
+def _wide(file: Path) -> str:
+    """The picture for a desktop, in base64, drawn anew: a smaller copy of the PNG has blurred
+    letters, and more colours.
+    """
+    page, exact = file.with_suffix(".html"), shows_images(file)
+    if not page.is_file():
+        return packed_picture(file)
+    try:
+        dots = export.DPI if exact else DPI
+        drawn = export.printed(untitled(figure_of_page(page)), "png", PAGE, dpi=dots)
+    except ValueError as error:  # it has its title twice then
+        terminal.say(f"warning: {error}; the report has its picture")
+        return packed_picture(file)
+    with Image.open(io.BytesIO(drawn), formats=("PNG",)) as picture:
+        return packed(picture, exact)
 
 
 def _narrow(file: Path) -> str:
@@ -110,7 +170,7 @@ def _narrow(file: Path) -> str:
         return ""
     inches = TELEPHONE * units.POINTS / 72
     try:
-        drawn = export.printed(figure, "png", inches, dpi=TELEPHONE_DPI)
+        drawn = export.printed(untitled(figure), "png", inches, dpi=TELEPHONE_DPI)
     except ValueError as error:  # the wide picture says the same in smaller letters
         terminal.say(f"warning: {file.stem} has no form for a telephone in the report: {error}")
         return ""
@@ -122,26 +182,58 @@ def _narrow(file: Path) -> str:
 
 
 def packed_picture(file: Path) -> str:
-    """A PNG as WebP in base64, a quarter of its size: one of lines and words is cut to
-    :data:`COLOURS`, which it hardly exceeds, or, where that is smaller, to :data:`WIDEST` pixels
-    and what the eye sees. One that shows images keeps every pixel.
+    """A PNG as WebP in base64, a quarter of its size: see :func:`packed`; one that shows images
+    keeps every pixel.
     """
     with Image.open(file, formats=("PNG",)) as picture:
         return packed(picture, exact=shows_images(file))
 
 
 def packed(picture: Image.Image, exact: bool) -> str:
-    """The same of a picture that is open."""
+    """An open picture as WebP in base64: one of lines and words in its most frequent colours, which
+    are nearly all that it has; a smooth one as what the eye sees.
+
+    Args:
+        picture: Of any mode.
+        exact: Whether every pixel is kept.
+    """
     colours = picture.convert("RGB")
-    if exact:
-        return base64.b64encode(_webp(colours, lossless=True, quality=60)).decode("ascii")
-    few = colours.quantize(COLOURS, dither=Image.Dither.NONE).convert("RGB")
-    tries = [_webp(few, lossless=True, quality=60)]
-    if colours.width > WIDEST:  # clouds of points have too many colours for that
-        height = round(colours.height * WIDEST / colours.width)
-        small = colours.resize((WIDEST, height), Image.Resampling.LANCZOS)
-        tries.append(_webp(small, lossless=False, quality=70))
-    return base64.b64encode(min(tries, key=len)).decode("ascii")
+    few = colours if exact else in_few_colours(colours)
+    if few is None:
+        data = _webp(colours, lossless=False, quality=80)
+    else:
+        data = _webp(few, lossless=True, quality=60)
+    return base64.b64encode(data).decode("ascii")
+
+
+def in_few_colours(picture: Image.Image) -> Image.Image | None:
+    """A picture in at most :data:`COLOURS` of its own colours, each pixel in the nearest: the
+    frequent ones stay as they are, shades at the edges of lines and letters join.
+
+    Returns:
+        ``None`` for a smooth picture, which would have steps.
+    """
+    found = sorted(picture.getcolors(1 << 24) or (), reverse=True)
+    total = picture.width * picture.height
+    if sum(count for count, _ in found[:COLOURS]) < (1 - SMOOTH) * total:
+        return None
+    colours = np.array([colour for _, colour in found], np.int64)
+    grey = colours.mean(axis=1, keepdims=True)
+    seen = np.hstack([HUE * (colours - grey), np.sqrt(3) * grey])
+    kept: list[int] = []
+    apart, nearest = np.full(len(found), np.inf), np.zeros(len(found), np.uint8)
+    for i, (count, _) in enumerate(found):
+        if len(kept) == COLOURS:
+            break
+        if apart[i] > NEAR or (apart[i] > 0 and count > OFTEN * total):
+            distance = np.linalg.norm(seen - seen[i], axis=1)
+            nearest[distance < apart], apart = len(kept), np.minimum(distance, apart)
+            kept.append(i)
+    code = np.array([1 << 16, 1 << 8, 1])
+    which = np.zeros(1 << 24, np.uint8)
+    which[colours @ code] = nearest
+    pixels = np.asarray(picture).astype(np.int64) @ code
+    return Image.fromarray(colours[kept].astype(np.uint8)[which[pixels]])
 
 
 def _webp(picture: Image.Image, **how: Any) -> bytes:

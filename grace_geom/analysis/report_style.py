@@ -24,7 +24,7 @@ nav strong { font-size: .75rem; letter-spacing: .06em; text-transform: uppercase
 nav strong { color: var(--muted) }
 .pair { display: grid; gap: 1rem 2rem; grid-template-columns: 1fr 1fr; max-width: 58rem }
 figure { margin: 1rem 0 1.5rem; min-width: 0 } figure > div { overflow-x: auto }
-figcaption { font-weight: 600; font-size: .95rem } figcaption a { font-weight: 400 }
+figcaption { font-weight: 600; font-size: .95rem; margin-bottom: .35rem }
 .links { font-size: .8rem; font-weight: 400; color: var(--muted); text-align: right }
 img { display: block; max-width: 100%; height: auto }
 .photo { background: #fff; color: #1d222b; border-radius: 4px }
@@ -36,14 +36,17 @@ img { display: block; max-width: 100%; height: auto }
 table { border-collapse: collapse; font-size: .9rem }
 table { font-variant-numeric: tabular-nums; line-height: 1.4; margin: .75rem 0 .25rem }
 caption { text-align: left; font-weight: 600; padding-bottom: .3rem }
+.about { display: block; font-weight: 400; color: var(--muted); font-size: .85rem }
+sub { font-size: .75em; line-height: 0 } .name { display: inline-block }
 th, td { padding: .34rem .8rem .34rem 0; text-align: left; vertical-align: top; font-weight: 400 }
 thead th { color: var(--muted); font-size: .8rem; border-bottom: 1px solid var(--muted) }
 thead th { vertical-align: bottom } tbody tr { border-bottom: 1px solid var(--line) }
 .number { text-align: right; white-space: nowrap } .number.best { font-weight: 700 }
 tbody th { white-space: nowrap } tr.lead { background: var(--good) }
 .interval { color: var(--muted); font-size: .82em; font-weight: 400; margin-left: .2em }
-.key { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .5em }
-.rank { color: var(--muted); display: inline-block; min-width: 1.1em }
+.who { display: flex; align-items: baseline; gap: .45em }
+.key { flex: none; width: .7em; height: .7em; border-radius: 50% }
+.rank { flex: none; color: var(--muted); min-width: 1.1em } .folded { display: none }
 .ranked { font-size: .88rem } .ranked th, .ranked td { padding-right: .6rem }
 th:first-child, td:first-child { padding-left: .5rem }
 pre { font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-x: auto }
@@ -60,7 +63,7 @@ summary:hover { color: var(--link) } details ul { padding-left: 1.1rem }
 }
 @media (max-width: 1179px) { nav { border-top: 1px solid var(--line); padding-top: 1rem } }
 @media (max-width: 1179px) { nav { margin-top: 1.5rem } }
-@media (max-width: 900px) { .wide { display: none } }
+@media screen and (max-width: 900px) { .wide { display: none } .folded { display: block } }
 @media (max-width: 640px) {
   .sheet { padding: 1.1rem .9rem 3rem } h1 { font-size: 1.5rem } h2 { font-size: 1.22rem }
   .finding { font-size: 1rem } .pair { grid-template-columns: 1fr; gap: 0 }
@@ -68,11 +71,13 @@ summary:hover { color: var(--link) } details ul { padding-left: 1.1rem }
   .ranked { width: 100% } .ranked th, .ranked td { padding-right: .3rem }
   tbody th, thead .number { white-space: normal } thead th { font-size: .72rem }
   .interval { display: block; margin: 0; font-size: .76em }
+  .about { max-width: calc(100vw - 2rem) } .fit img { max-width: none; width: max(100%, 44rem) }
 }
 @media (prefers-color-scheme: dark) {
   :root { --ground: #13161c; --text: #e7eaf0; --muted: #a4adba; --line: #2c323c; --band: #1b2028 }
   :root { --link: #8fb5ff; --good: #1b2434; --bad: #ff8a98; --shade: #e7eaf04d }
-  .plot, .chart, .key { filter: invert(.93) hue-rotate(180deg) } .chart { mix-blend-mode: screen }
+  .plot, .key { filter: invert(.93) hue-rotate(180deg) }
+  .chart { filter: invert(1) hue-rotate(180deg); mix-blend-mode: screen }
 }
 @media print {
   :root { color-scheme: light; --ground: #fff; --text: #000; --muted: #444; --line: #ccc }
@@ -81,5 +86,6 @@ summary:hover { color: var(--link) } details ul { padding-left: 1.1rem }
   nav, .links { display: none } figure, tr, .pair { break-inside: avoid }
   h2, .finding { break-after: avoid } a { text-decoration: none } .scroll { overflow: visible; background: none }
   .plot, .chart, .key { filter: none; mix-blend-mode: normal }
+  .ranked .interval { display: block; margin: 0 }
 }
 """

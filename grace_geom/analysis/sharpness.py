@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from grace_geom.analysis.numbers import Footnotes
+from grace_geom.analysis.numbers import Footnotes, alike
 from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, progress, sample_text, say
@@ -146,8 +146,8 @@ def groups_of(batches: Sequence[Batch], m: int, size: int) -> list[list[Batch]]:
 def _legend(options: SharpnessOptions) -> list[str]:
     """What each column is; δ is a perturbation of the weights θ, ρ the number at its end."""
     losses = {
-        "ce": "ce: cross-entropy on clean images",
-        "adv-ce": f"adv-ce: on PGD images found at the unperturbed weights (ε = "
+        "ce": "Clean loss: cross-entropy on clean images",
+        "adv-ce": f"Loss under attack: on PGD images found at the unperturbed weights (ε = "
         f"{radius(options.eps)})",
     }
     forms = {
@@ -155,38 +155,44 @@ def _legend(options: SharpnessOptions) -> list[str]:
         "adaptive": "‖δ/|θ|‖₂ ≤ ρ (ASAM)",
         "relative": "‖δ_l‖_F ≤ ρ ‖W_l‖_F for every weight l (AWP)",
     }
-    known = "; ".join(losses[name] for name in options.losses)
+    known = ". ".join(losses[name] for name in options.losses)
     below = "A mean rise below 0 means that random δ lower the loss"
     if "adv-ce" in options.losses:
-        below += ": the images of adv-ce were found at θ and fool the perturbed weights less"
+        below += ": attacked images were found at θ and fool the perturbed weights less"
     return [
-        f"Rise of the loss when δ is added to the weights θ; columns: loss/form/ρ. {known}.",
+        f"Rise of the loss when δ is added to the weights θ. {known}.",
         f"Largest rise: {'; '.join(f'{name}: {text}' for name, text in forms.items())}. It is found "
         "by gradient ascent, so it is a lower bound and never below 0.",
-        "average: mean rise over Gaussian δ with E‖δ‖² = ρ² (± standard error). m_sharpness: as "
+        "average: mean rise over Gaussian δ with E‖δ‖² = ρ² (± standard error). m-sharpness: as "
         f"ball, with a δ of its own for every {options.m} images.",
         f"{below}.",
     ]
 
 
+TITLES = {"ce": "Sharpness of the clean loss", "adv-ce": "Sharpness of the loss under attack"}
+"""Of the tables."""
+
+
 def show(parts: dict[str, Part], options: SharpnessOptions) -> Shown:
-    """The middle radius of each form; the figure has all radii."""
-    columns = []
+    """A table for each loss, with the middle radius of each form; the figure has all radii."""
+    middles: dict[str, tuple[float, ...]]
+    middles = {shape: getattr(options, name) for shape, name in SHAPES.items()}
+    middles |= {"average": options.rho_average, "m_sharpness": options.rho}
+    columns = {shape: f"{radii[len(radii) // 2]:g}" for shape, radii in middles.items()}
+    heads = [f"{shape.replace('_', '-')}, ρ = {rho}" for shape, rho in columns.items()]
+    about = f"{weights(options.params)}, {sample_text(parts, options)}"
+    tables, legend = [], _legend(options)
     for loss in options.losses:
-        for shape, name in SHAPES.items():
-            radii = getattr(options, name)
-            columns.append(f"{loss}/{shape}/{radii[len(radii) // 2]:g}")
-        columns.append(f"{loss}/average/{options.rho_average[len(options.rho_average) // 2]:g}")
-        columns.append(f"{loss}/m_sharpness/{options.rho[len(options.rho) // 2]:g}")
-    feet, why = Footnotes(), "the loss is not finite there"
-    rows: list[list[Cell | str]] = [
-        [label, *(feet.cell(p.values.get(c), undefined=why) for c in columns)]
-        for label, p in parts.items()
-    ]
-    notes = [
-        *feet.notes,
-        f"{weights(options.params)}, {sample_text(parts, options)}",
-        *_legend(options),
-    ]
-    table = Table(["checkpoint", *columns], rows, title="Sharpness", notes=notes)
-    return Shown([table])
+        feet, why = Footnotes(), "the loss is not finite there"
+        keys = [f"{loss}/{shape}/{rho}" for shape, rho in columns.items()]
+        looks = {key: alike(part.values.get(key) for part in parts.values()) for key in keys}
+        rows: list[list[Cell | str]] = [
+            [label, *(feet.cell(p.values.get(k), looks[k], undefined=why) for k in keys)]
+            for label, p in parts.items()
+        ]
+        notes = [*feet.notes, *legend]
+        legend = []  # once, below the first
+        tables.append(
+            Table(["checkpoint", *heads], rows, title=TITLES[loss], notes=notes, about=about)
+        )
+    return Shown(tables)

@@ -9,7 +9,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 from PIL import Image
 
-from grace_geom.analysis.report_parts import marked_up, packed
+from grace_geom.analysis.report_parts import marked_up, packed, together
 from grace_geom.analysis.standing import RankedCheckpoints, figures, how_measured
 from grace_geom.plots import export
 from grace_geom.plots.interactive import embedded
@@ -18,7 +18,7 @@ from grace_geom.records import Estimate
 
 ID, QUESTION = "standing", "Which checkpoint is best?"
 WIDE = ("HM'", "ZS", "NatAdv")
-"""Columns that a telephone leaves out."""
+"""Columns that a narrow screen folds away."""
 INCHES = 3.9
 """Width of a picture, two of which stand side by side."""
 MEASURES = '<p class="note">This measures what is missing:</p>'
@@ -44,12 +44,12 @@ def first_section(best: RankedCheckpoints, interactive: bool) -> tuple[str, str,
     if missing:
         missing += f"{MEASURES}{_command([best.files[label] for label in best.missing])}"
     drawn = "".join(_figure(id, *one, interactive) for id, one in figures(best).items())
-    key = f"{_named(best.numbers())}{KEY}"
+    key = together(f"{_named(best.numbers())}{KEY}")
     pair = f'<div class="pair">{drawn}</div><p class="note">{key}</p>' if drawn else ""
     return ID, QUESTION, (
         f'{head}<p class="finding">{marked_up(best.sentence())}</p>\n{_table(best)}{missing}'
         f'{pair}<details><summary>What the columns are</summary><p class="note">'
-        f"{html.escape(how_measured(best))}</p></details></section>"
+        f"{html.escape(together(how_measured(best)))}</p></details></section>"
     )  # fmt: skip
 
 
@@ -67,34 +67,51 @@ def _named(numbers: Mapping[str, str]) -> str:
 
 
 def _table(best: RankedCheckpoints) -> str:
-    leaders, looks = {c: best.leaders(c) for c in best.columns}, best.legend.looks
+    """The ranked table; the columns that a narrow screen has no room for stand folded below it."""
+    folded = [c for c in WIDE if c in best.columns]
+    more = ""
+    if folded:
+        names = html.escape(", ".join(map(_head, folded)))
+        more = (
+            f'<details class="folded"><summary>More columns: {names}</summary>'
+            f"{_ranked(best, folded)}</details>"
+        )
+    note = together(
+        "Accuracy in %, 95 % intervals over images. Bold: the best of a column and those not "
+        "clearly worse on the same images; none where attacks or images differ."
+    )
+    return f'{_ranked(best, best.columns, WIDE)}{more}<p class="note">{note}</p>'
+
+
+def _ranked(best: RankedCheckpoints, columns: Sequence[str], wide: Sequence[str] = ()) -> str:
+    """A row a checkpoint, with some columns; those of ``wide`` only where there is room."""
+    leaders, looks = {c: best.leaders(c) for c in {*columns, best.by}}, best.legend.looks
+    sides = {c: f"number{' wide' * (c in wide)}" for c in columns}
     heads = "".join(
-        f'<th scope="col" class="number{_wide(c)}">{html.escape(c)}</th>' for c in best.columns
+        f'<th scope="col" class="{sides[c]}">{html.escape(_head(c))}</th>' for c in columns
     )
     rows, places = [], best.numbers() or best.ranks()
-    for label, columns in best.estimates.items():
+    for label, known in best.estimates.items():
         cells = "".join(
-            f'<td class="number{_wide(c)}{" best" * (label in leaders[c])}">'
-            f"{_number(columns.get(c))}</td>"
-            for c in best.columns
+            f'<td class="{sides[c]}{" best" * (label in leaders[c])}">{_number(known.get(c))}</td>'
+            for c in columns
         )
         key = f'<span class="key" style="background:{looks[label].color}"></span>'
         lead = ' class="lead"' if label in leaders[best.by] else ""
         rows.append(
-            f'<tr{lead}><th scope="row"><span class="rank">{places.get(label, "")}</span> {key}'
-            f"{html.escape(label)}</th>{cells}</tr>"
+            f'<tr{lead}><th scope="row"><span class="who"><span class="rank">'
+            f"{places.get(label, '')}</span> {key} <span>{html.escape(label)}</span></span></th>"
+            f"{cells}</tr>"
         )
     return (
-        '<div class="scroll" tabindex="0"><table class="ranked"><thead><tr>'
-        f'<th scope="col">Checkpoint</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-        '</div><p class="note">Accuracy in %, 95 % intervals over images. Bold: the best of a '
-        "column and those not clearly worse on the same images; none where attacks or images "
-        "differ.</p>"
+        '<div class="scroll" tabindex="0"><table class="ranked"><thead><tr><th scope="col">'
+        f"Checkpoint</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
-def _wide(column: str) -> str:
-    return " wide" * (column in WIDE)
+def _head(column: str) -> str:
+    """``HM'`` with a true prime."""
+    return column.replace("'", "\u2032")
 
 
 def _number(e: Estimate | None) -> str:

@@ -11,6 +11,7 @@ from grace_geom.plots import cuts, layers
 from grace_geom.plots import drift as drifts
 from grace_geom.plots import landscape as slices
 from grace_geom.plots import robustness as radii
+from grace_geom.plots.by_trace import by_trace
 from grace_geom.plots.columns import is_matrix
 from grace_geom.plots.panels import Point, point
 from grace_geom.plots.weight_names import weight_name
@@ -102,17 +103,8 @@ def curvature(found: Sequence[Finding], names: Names) -> str:
         said = f"The largest curvature of the loss for {names[run]} is λ₁ = {amount(top)}"
     traces = _points(found, "trace")
     if len(tops) > 1 and traces.keys() == tops.keys():
-        said += _by_trace(tops, traces, names)
+        said += by_trace(tops, traces, names)
     return f"{said}{_most_curved(found, names)}."
-
-
-def _by_trace(tops: Points, traces: Points, names: Names) -> str:
-    """Whether the smallest trace is that of the run with the smallest λ₁."""
-    flat = min(tops, key=lambda run: tops[run].value)
-    least, second, *_ = sorted(traces, key=lambda run: traces[run].value)
-    if not apart(traces[least], traces[second if least == flat else flat]):
-        return "; the trace does not tell clearly"
-    return "; the trace agrees" if least == flat else f"; by the trace {names[least]} is flattest"
 
 
 def _most_curved(found: Sequence[Finding], names: Names) -> str:

@@ -52,16 +52,15 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
     (lab / "report" / "feature_stability-former.png").write_bytes(b"of another version")
     path = write_report(options, mains)
     text = path.read_text()
-    assert (
-        text.count("data:image/webp;base64,") == 2 * 9 == 2 * text.count("<picture>")
-        and "<script" not in text
-    )
+    assert "<script" not in text
+    assert text.count("data:image/webp;base64,") == 9 + 2, "a telephone's of those that stand open"
+    assert text.count("<picture>") == 2 and text.count('<div class="fit"') == 9 - 2
     assert "http://" not in text and "https://" not in text  # nothing is fetched
     assert "A &amp; B" in text and "What it measures &lt;here&gt;." in text
     assert "This analysis failed: RuntimeError: eigenvalues &lt;lost&gt;" in text
     assert (
         "python analyses/feature_stability.py" in text
-        and "95 % intervals" in text
+        and "95\u00a0% intervals" in text
         and "Table 2" in text
     )
     links = (
@@ -69,7 +68,7 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
     )
     assert links in text
     assert "By their cosine to the clean ones, an attack moves class centroids" in text
-    assert "<strong>moved</strong> moved most: its <strong>" in text
+    assert re.search("<strong[^>]*>moved</strong> moved most: its <strong", text)
     assert "torchrun" not in text and "was evaluated, so none is ahead yet" in text
     assert "<h2>Do features stay where they were?</h2>" in text and "<h2>broken</h2>" in text
     (first, _, second) = (part.partition("</section>")[0] for part in text.split("<section ")[2:])
@@ -79,7 +78,7 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
             for mark in ('class="finding"', "<figcaption", "<table", "Estimators of", "Make it")
         ]
         assert order == sorted(order) and part.count("Estimators of") == 1
-    assert re.search("Data.*n = 60, seed 0, .*95 % intervals", first)
+    assert re.search(r"Data.*n\s=\s60, seed 0, .*95\s% intervals", first)
     assert "Levina-Bickel" in text and "params =" not in text and "loss =" not in text
     alts = re.findall(r'<img class="chart" alt="([^"]*)"', text)
     assert len(alts) == 9 and all(re.search(r"(still|moved): |lowest |\d points", a) for a in alts)

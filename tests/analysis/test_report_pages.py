@@ -137,7 +137,61 @@ def test_numbers_have_true_minus_signs_and_notes_begin_with_a_capital() -> None:
         assert said(same) == same
     rows = [["ft", "1.0", "-2.0"]]
     drawn = parts_of_it.table(Table(["run", "a", "b"], rows, notes=["bars: 95 %", "ft: left out"]))
-    assert "\u22122.0</td>" in drawn and ">Bars: 95 %<" in drawn and ">ft: left out<" in drawn
+    assert "\u22122.0</td>" in drawn and ">Bars: 95\u00a0%<" in drawn
+    assert ">ft: left out<" in drawn
+
+
+def test_symbols_have_what_is_lowered_and_a_table_says_what_it_is_of() -> None:
+    heads = ["checkpoint", "λ_min", "λ_min,2", "‖H‖_F/√d", "ce/ball_1"]
+    drawn = parts_of_it.table(Table(heads, [["a", *"1234"]], title="T", about="hessian, n = 64"))
+    found = re.findall('<th scope="col"[^>]*>(.*?)</th>', drawn)
+    lowered = ["λ<sub>min</sub>", "λ<sub>min,2</sub>", "‖H‖<sub>F</sub>/√d"]
+    assert found == ["Checkpoint", *lowered, "ce/ball_1"]
+    about = '<span class="about">Hessian, n\u00a0=\u00a064</span>'
+    assert f"<caption>T{about}</caption>" in drawn
+
+
+def test_lines_break_within_no_number() -> None:
+    said = "by **a** (κ = 0.0080 ± 0.0015), 95 % [0.4, 0.6] [see below, b]"
+    whole = "κ_=_0.0080_±_0.0015), 95_% [0.4,_0.6] [see below, b]".replace("_", "\u00a0")
+    assert parts_of_it.together(said) == f"by **a** ({whole}"
+    assert parts_of_it.marked_up(said).startswith('by <strong class="name">a</strong> (κ\u00a0=')
+
+
+def test_a_figure_has_its_title_in_the_page_and_not_in_the_picture(tmp_path: Path) -> None:
+    legend = Legend({"a": "a"}, {"a": look("ft")})
+    panel = go.Figure(go.Scatter(x=[0.0, 1.0], y=[0.0, 1.0], legendgroup="a"))
+    figure = compose("A title", [{"panel": panel}], legend)
+    heights = []
+    for name, drawn in (("titled", figure), ("bare", parts_of_it.untitled(go.Figure(figure)))):
+        heights.append(drawn.layout.height)
+        export.save_html(drawn, tmp_path / f"{name}.html", "", narrow=drawn)
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
+    assert heights[0] > heights[1]
+    pictures = [re.findall('base64,([^"]+)', parts_of_it.picture(tmp_path / f"{name}.png", ""))
+                for name in ("titled", "bare")]  # fmt: skip
+    assert pictures[0] == pictures[1] and len(pictures[0]) == 2
+    shown = report._figure(tmp_path / "titled.png", "A < title", interactive=False, folded=True)
+    assert "<figcaption>A &lt; title</figcaption>" in shown
+    assert shown.count("base64,") == 1 and '<div class="fit" tabindex="0"><img ' in shown
+
+
+def test_a_picture_of_lines_keeps_its_colours_and_a_smooth_one_has_no_steps() -> None:
+    pixels = np.full((100, 200, 3), 255, np.uint8)
+    pixels[:20, :20], pixels[20:40, :20], pixels[50, :2] = (
+        (0, 114, 229),
+        (0, 116, 229),
+        (250, 255, 255),
+    )
+    few = parts_of_it.in_few_colours(Image.fromarray(pixels))
+    assert few is not None
+    assert {c for _, c in few.getcolors() or ()} == {(255,) * 3, (0, 114, 229), (0, 116, 229)}
+    x, y = np.meshgrid(np.arange(200), np.arange(100))
+    smooth = np.stack([x, 2 * y, (x + y) // 2], axis=2)
+    assert parts_of_it.in_few_colours(Image.fromarray(smooth.astype(np.uint8))) is None
+    packed = base64.b64decode(parts_of_it.packed(Image.fromarray(smooth.astype(np.uint8)), False))
+    with Image.open(io.BytesIO(packed)) as picture:
+        assert np.abs(np.asarray(picture.convert("RGB"), float) - smooth).mean() < 4
 
 
 def test_the_figure_of_the_sentence_comes_first_and_a_long_table_is_folded(tmp_path: Path) -> None:

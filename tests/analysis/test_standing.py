@@ -113,7 +113,9 @@ def test_a_report_opens_with_the_answer_and_the_ranked_table(tmp_path: Path) -> 
     assert [re.sub("<[^>]+>", " ", row).split()[1] for row in rows] == ["best", "near", "weak"]
     best = [re.findall(r'best">([\d.]+) <span', row) for row in rows]
     assert best == [["73.0", "75.0", "60.0"], ["72.8", "75.0", "59.8"], ["95.0", "75.0"]]
-    assert text.count("data:image/webp") == 2 and "APGD-CE, ε = 4/255 on 400 images" in text
+    assert (
+        text.count("data:image/webp") == 2 and "APGD-CE, ε\u00a0=\u00a04/255 on 400 images" in text
+    )
     assert "<script" not in text and "http" not in text
 
 
@@ -147,3 +149,18 @@ def test_figures_and_words_are_of_what_was_measured(tmp_path: Path) -> None:
     names = {trace.name for trace in drawn["standing-adv"][1].data}
     assert {"best", "near", "weak"} <= names
     assert how_measured(found).startswith("Top-1 accuracy in % on 400 images a set, Wilson 95 %")
+
+
+def test_a_narrow_screen_folds_columns_and_says_which(tmp_path: Path) -> None:
+    files = {name: evaluated(tmp_path, name, (360, 300, k)) for name, k in (("a", 240), ("b", 9))}
+    found = standing(files, {name: name for name in files})
+    assert "folded" not in page("A report", list(files), [], best=found).partition("<body>")[2]
+    zs = {
+        x: {**known, "ZS": known["ID"], "HM'": known["HM"]} for x, known in found.estimates.items()
+    }
+    text = page("A report", list(files), [], best=replace(found, estimates=zs))
+    head, _, rest = text.partition("<body>")[2].partition('<details class="folded">')
+    assert rest.startswith("<summary>More columns: HM\u2032, ZS</summary>")
+    assert head.count('<td class="number wide') == 4
+    more = rest.partition("</details>")[0]
+    assert more.count("<td") == 4 and "wide" not in more and "HM\u2032</th>" in more

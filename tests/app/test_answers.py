@@ -70,17 +70,63 @@ def test_curvature_names_the_flattest_the_sharpest_and_the_matrix():
     assert answers.curvature(found({"a": Part()}), NAMES) == ""
 
 
+def by_trace(**runs: tuple[float, Measure]) -> str:
+    """What is said of the trace, of runs with this λ₁ and this trace."""
+    some = spectra(**{run: sure(top) for run, (top, _) in runs.items()})
+    for f in some:
+        f.part.values["trace"] = runs[f.run][1]
+    names = {run: f"**{run}**" for run in runs}
+    return answers.curvature(some, names).split("; ", 1)[1].rpartition("; ")[0]
+
+
 def test_the_trace_agrees_differs_or_does_not_tell():
     def said(a: Measure, b: Measure) -> str:
-        two = spectra(a=sure(3.0), b=sure(9.0))
-        for f, trace in zip(two, (a, b), strict=True):
-            f.part.values["trace"] = trace
-        return answers.curvature(two, NAMES).split("; ")[1]
+        return by_trace(a=(3.0, a), b=(9.0, b))
 
     assert said(sure(10.0), sure(20.0)) == "the trace agrees"
-    assert said(sure(20.0), sure(10.0)) == "by the trace **b** is flattest"
+    assert said(sure(20.0), sure(10.0)) == (
+        "by the trace **b** is flattest; **b** has 3.0 times the λ₁ of **a** at 0.50 of its trace: "
+        "few sharp directions, flat elsewhere"
+    )
     assert said(sure(20.0, 8), sure(10.0, 8)) == "the trace does not tell clearly"
     assert said(sure(10.0, 8), sure(20.0, 8)) == "the trace does not tell clearly"
+
+
+def test_the_trace_is_asked_at_both_ends():
+    low, high, middle = (3.0, sure(50.0)), (60.0, sure(260.0, 50)), (35.0, sure(380.0, 60))
+    assert by_trace(at=low, lora=high, zs=middle) == (
+        "by the trace **at** is flattest too, but **zs** sharpest; **lora** has 1.7 times the λ₁ of "
+        "**zs** at 0.68 of its trace: few sharp directions, flat elsewhere"
+    )
+    close = (35.0, sure(300.0, 60))  # above the other, but not by its error
+    assert by_trace(at=low, lora=high, zs=close) == (
+        "by the trace **at** is flattest too, the sharpest is not clear"
+    )
+    assert by_trace(at=low, lora=(60.0, sure(400.0)), zs=middle) == (
+        "by the trace **at** is flattest too, the sharpest is not clear"
+    )
+    assert by_trace(at=(3.0, sure(70.0)), b=(3.1, sure(50.0)), c=(9.0, sure(90.0))) == (
+        "by the trace **c** is sharpest too, but **b** flattest"
+    )
+    assert by_trace(at=(3.0, sure(90.0)), b=(3.1, sure(50.0)), c=(3.2, sure(80.0))) == (
+        "by the trace **b** is flattest and **at** sharpest"
+    )
+
+
+def test_runs_of_few_sharp_directions_are_named_where_the_ends_agree():
+    ends_agree = {"at": (2.0, sure(30.0)), "agft": (10.0, sure(450.0))}
+    flyp = (4.4, sure(210.0, 14))
+    assert by_trace(
+        **ends_agree, base=flyp, mix=(9.5, sure(125.0, 9)), grace=(8.1, sure(122.0, 9))
+    ) == (
+        "the trace agrees at both ends; **mix** and **grace** have 2.2 and 1.8 times the λ₁ of "
+        "**base** at 0.60 and 0.58 of its trace: few sharp directions, flat elsewhere"
+    )
+    barely = (4.9, sure(180.0, 14))  # a λ₁ that is hardly larger is no sharp direction
+    assert by_trace(**ends_agree, base=flyp, ucat=barely) == "the trace agrees at both ends"
+    unsure = (9.5, sure(200.0, 14))
+    assert by_trace(**ends_agree, base=flyp, mix=unsure) == "the trace agrees at both ends"
+    assert by_trace(a=(2.0, sure(1.0)), b=(9.5, sure(-5.0))) == "by the trace **b** is flattest"
 
 
 def test_a_matrix_is_not_most_curved_by_a_wide_interval():
