@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from app import collapse, show, store, wall
+from app import collapse, head, show, store, wall
 from app.kept import kept
 from app.measured import attack_of, how, intervals
 from app.shell import Choice, text
@@ -34,9 +34,12 @@ def over_id(choice: Choice, found: list[Finding]) -> None:
     centroids stay and move most under attack.
     """
     others = [s for s in clouds.sets_of(found) if s != "id" and choice.keeps(s)]
+    st.header("How far do classes move?", anchor=False)
     if not others:
         st.info("No distribution beside ID on record for this choice.")
         return
+    if said := collapse.moves(found, others):
+        st.markdown(head.unbroken(said))
     sets, kind, solid, every = _controls(found, others)
     colors = of_sets(clouds.sets_of(found), choice.ground)
     show.swatches({layers.title(s): colors[s] for s in ("id", *sets)})
@@ -55,11 +58,12 @@ def over_id(choice: Choice, found: list[Finding]) -> None:
     chosen: list[tuple[str, str, int]] = []
     over: dict[str, go.Figure] = {}
     for i, s in enumerate(sets):
+        digits = clouds.digits_of(found, s)
         with show.wide_where_alone(f"panels-cloud-{i}"):
             for f in shown:
                 figure = _cloud(choice, found, f, s, kind, pictured.get(f.run, {}))
                 if figure is not None:
-                    cosine = f"{layers.brief(s)}: {clouds.named_cosine(f, s)}"
+                    cosine = f"{layers.brief(s)}: {clouds.named_cosine(f, s, digits)}"
                     over[f"{choice.names[f.run]}, {cosine}"] = figure
                     alt = f"Features of {choice.names[f.run]}, {layers.title(s)}, over those of ID"
                     event = _panel(names[f.run], cosine, figure, f"cloud-{kind}-{s}-{f.run}", alt)
@@ -189,7 +193,7 @@ def _how(found: list[Finding], kind: clouds.Kind) -> str:
             f"distance, {s.get('umap_neighbours')} neighbours, min_dist 0.1, seed {s.get('seed')}; "
             "distances between groups mean little, and two maps have nothing in common;"
         )
-    many = f"At most {clouds.MOST_POINTS} images a distribution. Above a panel: mean cosine of "
+    many = f"at most {clouds.MOST_POINTS} images a distribution. Above a panel: mean cosine of "
     return how(
         found,
         f"{axes} {many}class centroids to those of ID. Under attack: {attack_of(found)};",

@@ -110,8 +110,8 @@ def density(choice: Choice, found: list[Finding], with_tops: Legend) -> None:
         "density",
         "Spectral density of each run, linear eigenvalue axis, logarithmic density axis. "
         + answers.curvature(found, choice.names).replace("**", ""),
-        f"Gaussian kernel, σ = {spectra.kernel(found) or 0:.3g}; markers: eigenvalues found one by "
-        f"one, as high as one eigenvalue is; dotted: λ₁; bands: single probes. {caption(found)}"
+        f"Gaussian kernel, σ = {spectra.kernel(found) or 0:.3g}; markers below: eigenvalues found "
+        f"one by one, a row a run; dotted: λ₁; bands: single probes. {caption(found)}"
         + show.coincide({"": fig}),
         partial(_nodes, found),
         legend=with_tops,
@@ -225,12 +225,18 @@ def rises(choice: Choice, found: list[Finding]) -> None:
     show.legend([f.run for f in found], choice.legend)
     keys = [f"{loss}/{name}" for name in found[0].names(str(loss))]
     steps, samples = (found[0].result.settings.get(key) for key in ("ascent_steps", "samples"))
+    drawn = kept(curvature.sharpness, found, choice.legend, str(loss))
+    linear = curvature.scales(drawn.values())
     show.panels(
-        kept(curvature.sharpness, found, choice.legend, str(loss)),
+        drawn,
         f"sharpness-{loss}",
         f"Rise of the {LOSSES[str(loss)].lower()} against the radius of the weight perturbation, "
         "one line a run",
-        how(found, f"Maxima: {steps} ascent steps, lower bounds. Gaussian: {samples} pairs, 95 %;"),
+        how(
+            found,
+            f"Maxima: {steps} ascent steps, lower bounds. Gaussian: {samples} pairs, 95 %"
+            f"{linear and f', {linear}'};",
+        ),
         partial(values_table, found, keys),
     )
 

@@ -98,6 +98,13 @@ class PlacedFigure:
         words = [] if self.square else list(axis.get("ticktext") or ())
         return max(0.0, _LETTER * _letters(words[-1]) / 2 - _GAP) if words else 0.0
 
+    @property
+    def leads(self) -> float:
+        """Pixels that a number below the beginning of the horizontal axis needs, where the vertical
+        one is named by the first cell: the last number of the cell before stands there, too.
+        """
+        return 18.0 if self.first is not None and not self.square else 0.0
+
     def room(self, side: str) -> float:
         """Pixels that ticks and title need ``left`` of the axes or ``below`` them."""
         if self.solid:  # matplotlib's titles and ticks of three axes stand outside of their box
@@ -162,7 +169,7 @@ def arrange(
         _share_axes(cells)
     gaps: dict[int, float] = {}
     for cells, most in wrapped:
-        needed = max((cell.room("left") for cell in cells[1:]), default=0.0) + _GAP
+        needed = max((max(cell.room("left"), cell.leads) for cell in cells[1:]), default=0.0) + _GAP
         needed += max((cell.overhang for cell in cells[:-1]), default=0.0)
         gaps[most] = max(gaps.get(most, 0.0), needed)
     for cells, most in wrapped:
@@ -276,13 +283,18 @@ def _fit_axes(cell: PlacedFigure) -> None:
 
 
 def _headed(cell: PlacedFigure) -> float:
-    """Wrap the title of a cell to its width. Returns the pixels above the axes; the corners of a
-    scene are empty, and hold it.
+    """Wrap the title of a cell to its width, each of its lines. Returns the pixels above the axes;
+    the corners of a scene are empty, and hold it.
     """
     letters = max(10, int(cell.width / (1.1 * _LETTER)))
     whole = unbroken(cell.title)
-    long = any(len(word) > letters for word in whole.split(" "))  # it would lie over a neighbour
-    lines = textwrap.wrap(whole, letters, break_on_hyphens=long, break_long_words=long)
+    long = any(
+        len(word) > letters for word in re.split(r"[ \n]", whole)
+    )  # it would lie over a neighbour
+    lines = [
+        line for part in whole.split("\n")
+        for line in textwrap.wrap(part, letters, break_on_hyphens=long, break_long_words=long)
+    ]  # fmt: skip
     cell.head = "<br>".join(plain_html(line) for line in lines)
     named = any(
         note.get("y") == 1 and note.get("yanchor") == "bottom"

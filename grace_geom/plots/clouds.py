@@ -1,6 +1,5 @@
 """Images as points: features on principal axes (or a UMAP of them), plain functions of findings."""
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ from grace_geom.plots.compose import pages
 from grace_geom.plots.layers import brief, order, title
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground, of_sets
-from grace_geom.plots.panels import point, span
+from grace_geom.plots.panels import Point, point, span
 from grace_geom.plots.sample import intervals
 from grace_geom.plots.style import dressed, plain_html
 from grace_geom.records import Finding
@@ -205,6 +204,7 @@ def _solid(
     look = {
         "gridcolor": ground.grid,
         "color": ground.text,
+        "linecolor": ground.muted,
         "backgroundcolor": "rgba(0,0,0,0)",
         "nticks": 4,
         "tickfont": {"size": 10},
@@ -230,7 +230,8 @@ def over_id(
     their class centroids above; more than ``RUNS`` runs on further pages, ``2``, ``3``, ...
     """
     title = "Each distribution over ID, in grey"
-    how = f"{note}; numbers: mean cosine of class centroids to ID"
+    how = f"{note}; in brackets: share of the ID variance on PC 1 and 2"
+    how += "; numbers: mean cosine of class centroids to ID"
     if made := intervals(found, "centroid_cosine"):
         how += f", {made}"
     shown = [f for f in found if f.array("pca/id") is not None and _shares(f)]
@@ -256,7 +257,7 @@ def _of_one(f: Finding, legend: Legend, sets: Sequence[str]) -> list[dict[str, g
     colors, ends = of_sets(sets, legend.ground), reach([f], sets)
     return [
         {
-            f"{legend.names[f.run]}, {brief(s)}: {cosine_of(f, s)}": cloud(
+            f"{legend.names[f.run]}, {brief(s)}: {cosine_of(f, s, digits_of([f], s))}": cloud(
                 f, {name: colors[name] for name in ("id", s)}, legend.ground, ends, height=300
             )
             for s in sets
@@ -275,15 +276,14 @@ def _grid(
     colors, drawn = of_sets(sets, legend.ground), []
     others = [s for s in sets if s != "id" and any(f.array(f"pca/{s}") is not None for f in found)]
     for s in others:
-        digits = max((_digits(f, s) for f in found), default=2)
+        digits = digits_of(found, s)
         row: dict[str, go.Figure | None] = {}
         for i, f in enumerate(found):
             both = {name: colors[name] for name in ("id", s)}
             figure = cloud(f, both, legend.ground, ends, height=215)
             if figure is None:
                 continue
-            first, second = _shares(f)[:2]
-            x = f"PC 1 ({first} %)<br>PC 2: {second} %" if s == others[-1] else ""
+            x = "PC 1" if s == others[-1] else ""
             y = f"{brief(s)}<br>PC 2" if i == 0 else ""
             figure.update_traces(showlegend=False)  # rows and the title say what a colour is
             figure.update_xaxes(title_text=x, showticklabels=bool(x), nticks=4)
@@ -294,51 +294,64 @@ def _grid(
 
 
 def _headed(f: Finding, name: str, legend: Legend, first: bool, digits: int) -> str:
-    """What stands above a cloud of a grid: the cosine, in the first row behind the run; both and
-    the distribution on a narrow page, where rows are broken. Blanks behind it, which nobody sees,
-    tell equal ones apart. Cosines of a row have the same ``digits``.
+    """What stands above a cloud of a grid: the cosine, in the first row below the run and the
+    shares of its axes; all and the distribution on a narrow page, where rows are broken. Blanks
+    behind it, which nobody sees, tell equal ones apart. Cosines of a row have the same ``digits``.
     """
     run, cosine = legend.names[f.run], cosine_of(f, name, digits)
+    shares = f"({', '.join(_shares(f)[:2])} %)".replace(" ", "\N{NO-BREAK SPACE}")
     if legend.narrow:
-        return f"{run}, {brief(name)}: {cosine}"
-    return f"{run}: {cosine}" if first else cosine
+        return f"{run} {shares}, {brief(name)}: {cosine}"
+    return f"{run}\n{shares}\n{cosine}" if first else cosine
 
 
-def _digits(f: Finding, name: str) -> int:
-    """The fewest, from 2, at which a cosine and its ends are not 1, and the ends not one number."""
-    m = point(f.value(f"centroid_cosine/{name}"))
-    if m is None or m.low is None or m.high is None:
-        return 2
-    for digits in range(2, 6):
-        said = [f"{x:.{digits}f}" for x in (m.low, m.value, m.high)]
-        if said[0] != said[2] and float(said[2]) < 1:
-            return digits
-    return 2 if m.low == m.high else 6
-
-
-def cosine_of(f: Finding, name: str, digits: int = 0) -> str:
-    """``0.64 [0.62, 0.67]``; in words where there is none.
-
-    Args:
-        f: Of ``feature_stability``.
-        name: Of a distribution.
-        digits: Default: enough that a cosine near 1 is told from 1, and the ends of a narrow
-            interval from each other.
+def digits_of(found: Sequence[Finding], name: str) -> int:
+    """Digits of the cosines of a distribution, the same for all runs that are shown together: the
+    fewest, from 2, at which of each run neither the cosine nor an end of its interval is 1, and the
+    ends are not one number.
     """
-    m = point(f.value(f"centroid_cosine/{name}"))
-    if m is None:
-        return "not measured" if f.array(f"pca/{name}") is None else "no cosine"
+    known = [point(f.value(f"centroid_cosine/{name}")) for f in found]
+    return same_digits([p for p in known if p is not None])
+
+
+def same_digits(cosines: Collection[Point]) -> int:
+    """The same of cosines of any distribution."""
+    return max(map(_digits, cosines), default=2)
+
+
+def _digits(m: Point) -> int:
+    low, high = m.value if m.low is None else m.low, m.value if m.high is None else m.high
+    for digits in range(2, 6):
+        said = [f"{x:.{digits}f}" for x in (low, m.value, high)]
+        if (said[0] != said[2] or low == high) and float(said[2]) < 1:
+            return digits
+    return 2 if low == high else 6
+
+
+def in_digits(m: Point, digits: int) -> str:
+    """A cosine and its interval: ``0.64 [0.62, 0.67]``."""
     ends: list[float] = [] if m.low is None or m.high is None else [m.low, m.high]
-    wide = max(ends, default=0.0) - min(ends, default=0.0)
-    told = [math.ceil(-math.log10(d)) for d in (wide, (1 - m.value) / 5) if d > 1e-9]
-    digits = digits or min(max([2, *told]), 6)
     value, *both = (f"{x:.{digits}f}".replace("-", "\u2212") for x in (m.value, *ends))
     interval = ",\N{NO-BREAK SPACE}".join(both)
     between = " " if digits > 2 else "\N{NO-BREAK SPACE}"  # long ones may break before the interval
     return f"{value}{between}[{interval}]" if both else value
 
 
-def named_cosine(f: Finding, name: str) -> str:
+def cosine_of(f: Finding, name: str, digits: int) -> str:
+    """The cosine of a distribution as :func:`in_digits` says it; in words where there is none.
+
+    Args:
+        f: Of ``feature_stability``.
+        name: Of a distribution.
+        digits: Of :func:`digits_of`.
+    """
+    m = point(f.value(f"centroid_cosine/{name}"))
+    if m is None:
+        return "not measured" if f.array(f"pca/{name}") is None else "no cosine"
+    return in_digits(m, digits)
+
+
+def named_cosine(f: Finding, name: str, digits: int) -> str:
     """``cosine 0.64 [0.62, 0.67]``, which may break; in words where there is none."""
-    said = cosine_of(f, name).replace("\N{NO-BREAK SPACE}", " ")
+    said = cosine_of(f, name, digits).replace("\N{NO-BREAK SPACE}", " ")
     return said if point(f.value(f"centroid_cosine/{name}")) is None else f"cosine {said}"

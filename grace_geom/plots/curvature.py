@@ -1,6 +1,6 @@
 """Curvature by matrix, and sharpness."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -31,19 +31,19 @@ def map_by_matrix(found: Sequence[Finding], legend: Legend, group: str) -> go.Fi
 
 
 FORMS = {
-    "ball": ("‖δ‖ ≤ ρ (SAM)", False),
-    "adaptive": ("‖δ / |θ|‖ ≤ ρ (adaptive)", False),
-    "relative": ("‖ΔW‖ ≤ ρ ‖W‖ (AWP)", False),
-    "average": ("Gaussian, E‖δ‖² = ρ²", True),
+    "ball": "‖δ‖ ≤ ρ (SAM)",
+    "adaptive": "‖δ / |θ|‖ ≤ ρ (adaptive)",
+    "relative": "‖ΔW‖ ≤ ρ ‖W‖ (AWP)",
+    "average": "Gaussian, E‖δ‖² = ρ²",
 }
 
 
 def sharpness(found: Sequence[Finding], legend: Legend, loss: str) -> dict[str, go.Figure]:
     """Rise of a loss against the radius, a panel a form; logarithmic radii, and rises where all are
-    positive.
+    positive with their bands.
     """
     drawn = {}
-    for form, (title, _) in FORMS.items():
+    for form, title in FORMS.items():
         arrays = {
             f.run: np.asarray(a, float)
             for f in found
@@ -51,15 +51,10 @@ def sharpness(found: Sequence[Finding], legend: Legend, loss: str) -> dict[str, 
         }
         if not arrays:
             continue
-        rises = np.concatenate([a[:, 1] for a in arrays.values()])
-        lines = {
-            run: Curve(
-                a[:, 0],
-                a[:, 1],
-                *([a[:, 1] + s * 1.96 * a[:, 2] for s in (-1, 1)] if a.shape[1] > 2 else ()),
-            )
-            for run, a in arrays.items()
-        }
+        lines = {run: _rise(a) for run, a in arrays.items()}
+        rises = [
+            np.asarray(v) for c in lines.values() for v in (c.y, c.low, c.high) if v is not None
+        ]
         radii = sorted({float(r) for a in arrays.values() for r in a[:, 0]})
         x = {
             "title": "Radius ρ",
@@ -68,7 +63,23 @@ def sharpness(found: Sequence[Finding], legend: Legend, loss: str) -> dict[str, 
             "ticktext": [f"{r:g}" for r in radii],
         }
         y = {"title": "Rise of the loss", "exponentformat": "power"}
-        if (rises > 0).all() and form != "average":
-            y |= log_axis([rises])
+        if all((v > 0).all() for v in rises):
+            y |= log_axis(rises)
         drawn[title] = overlay(lines, legend, x, y)
     return drawn
+
+
+def _rise(rows: np.ndarray) -> Curve:
+    """Of rows of radius, rise and, where it is a mean, its standard error."""
+    radius, rise, *errors = rows.T
+    low, high = (rise + side * 1.96 * errors[0] if errors else None for side in (-1, 1))
+    return Curve(radius, rise, low, high)
+
+
+def scales(drawn: Iterable[go.Figure]) -> str:
+    """Why some of the panels of :func:`sharpness` have another axis than the others: the end of a
+    caption; empty where all are logarithmic.
+    """
+    if all(figure.layout.yaxis.type == "log" for figure in drawn):
+        return ""
+    return "linear axis: a rise or its band is not above 0"

@@ -32,7 +32,9 @@ PER_IMAGE = {
     "cos_id_adv": "Cosine of clean and adversarial",
     "cos_adv_awp": "Cosine of adversarial and AWP",
 }
-"""Numbers of each image that ``feature_stability`` leaves."""
+"""Numbers of each image that ``feature_stability`` leaves. All have logarithmic axes: most volumes
+are near 0 and most cosines are near 1, orders of magnitude apart.
+"""
 ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 FLOAT32 = 1e-7
 """Digits of what is stored: a cosine that is nearer to 1 is 1."""
@@ -293,9 +295,8 @@ def per_image(
     """Each number of single images as cumulative shares, with bands; see :func:`cumulative`."""
     drawn = {}
     for key, name in PER_IMAGE.items():
-        axis, near = name.partition(" of ")[0], key == "cos_adv_awp"
+        axis, near = name.partition(" of ")[0], key.startswith("cos_")
         axis = f"1 − {axis.lower()}" if near else axis
-        log = key == "gram_volume"  # most images are near 0, and orders of magnitude apart
-        if (figure := cumulative(found, legend, key, axis, near, behind, log)) is not None:
+        if (figure := cumulative(found, legend, key, axis, near, behind, not near)) is not None:
             drawn[name] = figure
     return drawn

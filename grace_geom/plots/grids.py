@@ -322,15 +322,21 @@ def dress_space(ax: Any, settings: Mapping[str, Any]) -> None:
             raise ValueError(f"cannot draw scene.{which}axis.type {s['type']!r}")
         axis = getattr(ax, f"{which}axis")
         # Paper has room for the ticks that a panel on a screen hides.
+        locator = ticker.MaxNLocator(s.get("nticks") or 5)
+        axis.set_major_locator(locator)
         if s.get("range") is not None:
             getattr(ax, f"set_{which}lim")(*s["range"])
-        axis.set_major_locator(ticker.MaxNLocator(s.get("nticks") or 5))
+            axis.set_ticks(_inner(np.asarray(locator.tick_values(*s["range"])), *s["range"]))
         axis.pane.set_facecolor((1, 1, 1, 0))
-        axis.set_tick_params(labelsize=units.font_size(s.get("tickfont")), pad=-2)
+        ink, line = (units.color(s.get(key, "#444444")) for key in ("color", "linecolor"))
+        axis.line.set_color(line)
+        axis.set_tick_params(
+            labelsize=units.font_size(s.get("tickfont")), pad=-2, color=line, labelcolor=ink
+        )
         title = s.get("title") or {}
-        axis.set_label_text(inline(title.get("text") or ""),
+        axis.set_label_text(inline(title.get("text") or ""), color=ink,
                             fontsize=units.font_size(title.get("font"), 13))  # fmt: skip
-        axis.labelpad = -4
+        axis.labelpad = -5.5 if which == "z" else -4  # upright, it stands beside its numbers
         axis.set_rotate_label(False)
         axis.label.set_rotation(0)
     mode, ratio = settings.get("aspectmode", "auto"), settings.get("aspectratio")
@@ -338,6 +344,12 @@ def dress_space(ax: Any, settings: Mapping[str, Any]) -> None:
         ax.set_box_aspect([ratio[w] for w in "xyz"], zoom=1.15)
     elif mode == "data":
         sides = [float(np.ptp(getattr(ax, f"get_{w}lim")())) for w in "xyz"]
-        ax.set_box_aspect(sides, zoom=1.15)
+        ax.set_box_aspect(sides, zoom=1.08)  # a cloud's neighbours stand near, with their titles
     elif mode == "cube":
         ax.set_box_aspect([1, 1, 1], zoom=1.15)
+
+
+def _inner(ticks: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Ticks that are not at the end of an axis, where two axes meet and their numbers do, too."""
+    room = 0.06 * (high - low)
+    return ticks[(ticks > low + room) & (ticks < high - room)]

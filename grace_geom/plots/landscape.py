@@ -270,6 +270,7 @@ def surfaces(
         axis = {
             "gridcolor": legend.ground.grid,
             "color": legend.ground.text,
+            "linecolor": legend.ground.muted,
             "backgroundcolor": "rgba(0,0,0,0)",
             "nticks": 4,
             "tickfont": {"size": 10},

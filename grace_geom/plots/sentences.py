@@ -4,7 +4,7 @@ that only a report has.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from grace_geom.plots import layers
+from grace_geom.plots import clouds, layers
 from grace_geom.plots.answers import (
     Names,
     curvature,
@@ -29,15 +29,9 @@ def stability(found: Sequence[Finding], names: Names) -> str:
     of = _measured(found, "centroid_cosine/adv")
     if not of:
         return ""
-    said = ends(of, names, "most for", "least for", _cosine)
+    digits = clouds.same_digits(of.values())
+    said = ends(of, names, "most for", "least for", lambda p: clouds.in_digits(p, digits))
     return f"By their cosine to the clean ones, an attack moves class centroids {said}."
-
-
-def _cosine(p: Point) -> str:
-    """``0.473 [0.381, 0.570]``, with more digits near 1."""
-    digits = 3 if p.value < 0.99 else 4
-    value, *both = (f"{v:.{digits}f}" for v in (p.value, p.low, p.high) if v is not None)
-    return f"{value} [{', '.join(both)}]".replace("-", "\u2212") if len(both) == 2 else value
 
 
 def isotropy(found: Sequence[Finding], names: Names) -> str:

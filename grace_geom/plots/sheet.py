@@ -10,7 +10,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.transforms import Affine2D, Bbox
+from matplotlib.transforms import Affine2D, Bbox, ScaledTranslation
 
 from grace_geom.plots import units
 from grace_geom.plots.axes import Scale
@@ -58,7 +58,7 @@ class Sheet:
         self.solids: list[tuple[Any, Mapping[str, Any]]] = []
         self.outside: list[Any] = []
         self._foot: Any = None
-        self._lowered = Affine2D()
+        self._foot_at: Any = None
         self.handles: dict[int, list[Any]] = {}
         self._legend: Any = None
         self._legend_at: Mapping[str, Any] = {}
@@ -77,8 +77,7 @@ class Sheet:
 
     def foot(self, text: Any, place: Any) -> None:
         """A note that stands below everything, however far labels reach down."""
-        self._foot = text
-        text.set_transform(place + self._lowered)
+        self._foot, self._foot_at = text, place
 
     def _titled(self, title: Mapping[str, Any]) -> Any:
         units.known("layout.title", title, "text font x y xanchor yanchor xref yref pad automargin")
@@ -208,14 +207,20 @@ class Sheet:
         self._place()
         boxes = self._boxes()
         self._place_legend(boxes)
-        self._place_foot(boxes)
+        self._place_foot(boxes, flush=True)
 
-    def _place_foot(self, boxes: Sequence[Bbox]) -> None:
+    def _place_foot(self, boxes: Sequence[Bbox], flush: bool = False) -> None:
+        """Lower the foot below what stands around the panels; ``flush``: also move it to the left
+        edge, below the title, which labels of the panels may keep it away from.
+        """
         if self._foot is None:
             return
-        self._lowered.clear()
-        lowest = Bbox.union(boxes).y0 - 0.04 * self.figure.dpi
-        self._lowered.translate(0, min(0.0, lowest - self._foot.get_window_extent().y1))
+        self._foot.set_transform(self._foot_at)
+        at, dpi = self._foot.get_window_extent(), self.figure.dpi
+        down = min(0.0, Bbox.union(boxes).y0 / dpi - 0.04 - at.y1 / dpi)
+        aside = min(0.0, _PAD - at.x0 / dpi) if flush else 0.0
+        moved = ScaledTranslation(aside, down, self.figure.dpi_scale_trans)  # at any resolution
+        self._foot.set_transform(self._foot_at + moved)
 
     def _place(self) -> None:
         width, height = self.figure.get_size_inches()

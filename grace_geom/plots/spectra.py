@@ -3,8 +3,8 @@ as the mass. Plain functions of findings.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from grace_geom.records import Finding, Measure, plus_minus
 
 DECADES = 0.1
 """Standard deviation of the kernel over logarithms of eigenvalues, in decades."""
+ROW = 9
+"""Pixels of the height of a row of eigenvalues below the densities."""
 NEAR_ZERO = 1e-6
 """Eigenvalues below this share of the largest magnitude are rounding in float32: they have no place
 on a logarithmic axis.
@@ -26,34 +28,100 @@ _ROOT = np.sqrt(2 * np.pi)
 Spectra = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
-def density(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
+def density(found: Sequence[Finding], legend: Legend, height: int = 400) -> go.Figure | None:
     """Spectral densities over linear eigenvalues, logarithmic, nothing below a hundredth of one
     eigenvalue. Bands: the lowest and the highest density of single probes, where there are several.
-    Markers: eigenvalues that were measured one by one, at the height that one eigenvalue has.
+    Markers below the densities: eigenvalues that were measured one by one, a row a run.
 
     Faint lines: the largest eigenvalues.
 
     The Lanczos nodes of all probes are smoothed with one Gaussian kernel, see :func:`kernel`.
+
+    Args:
+        found: Of ``hessian_spectrum``.
+        legend: Name and look of each run.
+        height: In pixels, without the rows of markers.
     """
-    spectra = _spectra(found)
-    width = kernel(found)
+    if (smoothed := _smoothed(found)) is None:
+        return None
+    tops = _tops(smoothed.found, legend)
+    return _overlay(smoothed, smoothed.found, legend, height).update_layout(shapes=tops)
+
+
+def densities(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
+    """The same as a panel for each run, on one scale, with the other runs' lines in grey: all have
+    most of their eigenvalues near zero, where the last line would cover the others. Titles say λ₁.
+    """
+    smoothed, names = _smoothed(found), with_tops(found, legend).names
+    if smoothed is None:
+        return {}
+    return {names[f.run]: _overlay(smoothed, [f], legend, 260) for f in smoothed.found}
+
+
+@dataclass(frozen=True)
+class _Smoothed:
+    """Densities of several runs on one grid.
+
+    Attributes:
+        found: Of the runs that have a density.
+        probes: Run -> ``(len(grid), probes)``.
+        grid: Eigenvalues.
+        floor: Below it nothing is drawn.
+    """
+
+    found: list[Finding]
+    probes: dict[str, np.ndarray]
+    grid: np.ndarray
+    floor: float
+
+
+def _smoothed(found: Sequence[Finding]) -> _Smoothed | None:
+    spectra, width = _spectra(found), kernel(found)
     if width is None:
         return None
     used = np.concatenate([nodes[weights > 0] for nodes, weights in spectra.values()])
     grid = np.linspace(used.min() - 6 * width, used.max() + 6 * width, 1000)
-    floor, strength = _floor(found, spectra, width), _strength(spectra)
-    traces: list[dict[str, Any]] = []
-    for f in (f for f in found if f.run in spectra):
-        nodes, weights = spectra[f.run]
-        probes = _smooth(grid, nodes, weights, width)
-        traces += _line(f.run, legend, grid, probes, floor, strength) + _measured_ones(
-            f, legend, width
-        )
-    ends = float(grid[0]), float(grid[-1])
-    tops = _tops([f for f in found if f.run in spectra], legend)
-    y = {"title": "Density per unit λ", "type": "log", "dtick": 1, "exponentformat": "power"}
-    x = {"title": "Eigenvalue λ", "range": list(ends)}
-    return dressed(traces, legend.ground, 400, xaxis=x, yaxis=y, showlegend=False, shapes=tops)
+    probes = {run: _smooth(grid, *both, width) for run, both in spectra.items()}
+    there = [f for f in found if f.run in spectra]
+    return _Smoothed(there, probes, grid, _floor(found, spectra, width))
+
+
+def _overlay(
+    smoothed: _Smoothed, front: Sequence[Finding], legend: Legend, height: int
+) -> go.Figure:
+    """Lines, bands and measured eigenvalues of some runs; of the others thin grey lines."""
+    grid, floor, own = smoothed.grid, smoothed.floor, {f.run for f in front}
+    traces = [
+        _line_behind(run, legend, grid, probes, floor)
+        for run, probes in smoothed.probes.items() if run not in own
+    ]  # fmt: skip
+    for f in front:
+        traces += _line(f.run, legend, grid, smoothed.probes[f.run], floor, _strength(front))
+    top = max(float(probes.mean(axis=1).max()) for probes in smoothed.probes.values())
+    low, high = np.log10(floor), np.log10(top) + 0.2
+    row = ROW * (high - low) / (height - 90)  # in decades, of an axis without its labels
+    for i, f in enumerate(front):
+        traces += _measured_ones(f, legend, float(10 ** (low - (i + 1) * row)))
+    powers = range(int(np.ceil(low)), int(np.floor(high)) + 1)
+    powers = powers[:: -(-len(powers) // (height // 40))]
+    y = {"title": "Density per unit λ", "type": "log", "tickvals": [10.0**p for p in powers],
+         "ticktext": [f"10<sup>{p}</sup>" if p else "1" for p in powers],
+         "range": [float(low - (len(front) + 0.8) * row), float(high)]}  # fmt: skip
+    x = {"title": "Eigenvalue λ", "range": [float(grid[0]), float(grid[-1])]}
+    height += ROW * len(front)
+    return dressed(traces, legend.ground, height, xaxis=x, yaxis=y, showlegend=False)
+
+
+def _line_behind(
+    run: str, legend: Legend, x: np.ndarray, probes: np.ndarray, floor: float
+) -> dict[str, Any]:
+    """A thin grey line at every third place of the grid: the kernel is far wider."""
+    curve = probes.mean(axis=1)[::3]
+    return {
+        "type": "scatter", "mode": "lines", "name": plain_html(legend.names[run]),
+        "legendgroup": run, "x": x[::3], "y": np.where(curve > floor, curve, np.nan),
+        "line": {"color": see_through(legend.ground.muted, 0.4), "width": 1}, "hoverinfo": "skip",
+    }  # fmt: skip
 
 
 def log_density(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
@@ -163,9 +231,9 @@ def _smooth(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, width: flo
     return np.asarray((kernels * weights).sum(axis=2) / (width * _ROOT))
 
 
-def _strength(spectra: Spectra) -> float:
+def _strength(runs: Sized) -> float:
     """Of the colour of a band: many that lie over each other would be as dark as lines."""
-    return min(0.15, 0.6 / max(len(spectra), 1))
+    return min(0.15, 0.6 / max(len(runs), 1))
 
 
 def _line(
@@ -192,23 +260,22 @@ def _line(
     return traces
 
 
-def _measured_ones(f: Finding, legend: Legend, width: float) -> list[dict[str, Any]]:
-    """A marker at each eigenvalue that Lanczos found by itself, as high as one eigenvalue is."""
+def _measured_ones(f: Finding, legend: Legend, at: float) -> list[dict[str, Any]]:
+    """A marker at each eigenvalue that Lanczos found by itself, in a row at the height ``at``."""
     known = [
         (name, m)
         for name, m in f.part.values.items()
         if re.fullmatch(r"lambda_(min_)?\d+", name) and np.isfinite(m.value)
     ]
-    dim = f.value("dim").value
-    if not known or not dim > 0:
+    if not known:
         return []
     style = legend.looks[f.run]
     ends = [[m.value if e is None else e for e in (m.low, m.high)] for _, m in known]
     return [{
         "type": "scatter", "mode": "markers", "name": plain_html(legend.names[f.run]),
-        "x": [m.value for _, m in known], "y": [1 / (dim * width * _ROOT)] * len(known),
-        "legendgroup": f.run, "showlegend": False,
-        "marker": {"color": style.color, "symbol": style.marker, "size": 8},
+        "x": [m.value for _, m in known], "y": [at] * len(known),
+        "legendgroup": f.run, "showlegend": False, "cliponaxis": False,
+        "marker": {"color": style.color, "symbol": style.marker, "size": 7},
         "customdata": [[plain_html(_called(name)), *pair]
                        for (name, _), pair in zip(known, ends, strict=True)],
         "hovertemplate": "%{customdata[0]} = %{x:.4g} [%{customdata[1]:.4g}, %{customdata[2]:.4g}]",

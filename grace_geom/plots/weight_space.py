@@ -17,6 +17,8 @@ from grace_geom.records import Finding
 Figures = dict[str, go.Figure]
 DECADES = 4
 """Powers of ten of mean curvature that an axis shows at most: below them stands noise."""
+MOST_PANELS = 8
+"""Spectral densities that have a panel each."""
 OPERATORS = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}
 LOSSES = {"ce": "Clean loss", "adv-ce": "Adversarial loss"}
 FEATURES = {
@@ -26,20 +28,25 @@ FEATURES = {
 
 
 def spectrum(found: Sequence[Finding], legend: Legend) -> Figures:
-    """Largest eigenvalues and density above, mean curvature of each matrix below."""
+    """Largest eigenvalues and density above, mean curvature of each matrix below. Of two to
+    ``MOST_PANELS`` runs each has a panel for its density; of more, and on a telephone, all share
+    one.
+    """
     settings, width = found[0].result.settings, spectra.kernel(found)
     smoothed, probes = "", int(settings.get("density_probes", 0))
     if width is not None:
         smoothed = f"density: Gaussian kernel, σ = {width:.3g}, " + (
             f"band: spread of {probes} probes" if probes > 1 else "one probe"
         )
-        smoothed += (
-            "; markers in it: eigenvalues found one by one, at the height of one; dotted: λ₁"
-        )
-    above = {
-        "Largest eigenvalues": eigenvalues(found, legend),
-        "Spectral density": _lower(spectra.density(found, legend)),
-    }
+        smoothed += "; markers below it: eigenvalues found one by one"
+    above = {"Largest eigenvalues": eigenvalues(found, legend)}
+    each = spectra.densities(found, legend)
+    if 1 < len(each) <= MOST_PANELS and not legend.narrow:
+        smoothed += "; grey: the other runs"
+        above |= each
+    elif each:
+        smoothed += f"{', a row a run' * (len(each) > 1)}; dotted: λ₁"
+        above["Spectral density"] = spectra.density(found, legend, 310)
     matrices = by_matrix(found, legend)
     below = {"Mean curvature of each matrix, κ = trace / entries": matrices}
     name = OPERATORS.get(str(settings.get("operator")), str(settings.get("operator")))
@@ -51,7 +58,9 @@ def spectrum(found: Sequence[Finding], legend: Legend) -> Figures:
 
 
 def eigenvalues(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
-    """The largest eigenvalues, each within its residual bound."""
+    """The largest eigenvalues, each within its residual bound; on a logarithmic axis where all are
+    positive.
+    """
     points = {
         f.run: {
             name.removeprefix("lambda_"): p
@@ -61,7 +70,12 @@ def eigenvalues(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
         for f in found
     }
     heads = union(points.values())
-    y = {"title": "λ<sub>i</sub>", "rangemode": "tozero"}
+    ends = [
+        e for known in points.values() for p in known.values() for e in (p.value, p.low, p.high)
+    ]
+    values = np.array([e for e in ends if e is not None])
+    y = {"title": "λ<sub>i</sub>"}
+    y |= log_axis([values]) if (values > 0).all() else {"rangemode": "tozero"}
     return columns(points, heads, legend, y, x={"title": "Index i"})
 
 
@@ -135,12 +149,9 @@ def sharpness(found: Sequence[Finding], legend: Legend) -> Figures:
         found,
         f"maxima by projected ascent, {s.get('ascent_steps')} gradients: lower bounds",
         f"Gaussian: mean of {s.get('samples')} pairs, band: 95 %",
+        curvature.scales(figure for row in rows for figure in row.values()),
     )
     return pages({"": ("Sharpness", rows, note)}, legend)
-
-
-def _lower(figure: go.Figure | None, height: int = 310) -> go.Figure | None:
-    return figure and figure.update_layout(height=height)
 
 
 def anisotropy(found: Sequence[Finding], legend: Legend) -> Figures:

@@ -1,12 +1,13 @@
 """The page of feature geometry: its answer, and pictures of the points that are selected."""
 
+import re
 from types import SimpleNamespace
 from typing import cast
 
 from app import collapse, show
 from app.shell import Choice
 from grace_geom.plots.panels import Point
-from grace_geom.records import Result
+from grace_geom.records import Finding, Measure, Part, Result
 from tests.app.conftest import sees, specs
 
 KEY = "features/id/effective_rank_centred/embedding"
@@ -57,6 +58,60 @@ def test_three_runs_are_named_and_of_more_only_their_counts():
         "By the rank, against the baseline **ref** (9.00 [8.50, 9.50]): of 4 other runs "
         "2 collapse, 1 spreads out, 1 does neither clearly."
     )
+
+
+def test_the_sentence_keeps_to_two_lines_where_names_are_long(monkeypatch):
+    values = {"zero-shot": Point(9.0, 8.5, 9.5)}
+    values |= {f"a run with {i} options of its own": Point(7.0, 6.5, 7.5) for i in range(3)}
+    choice, number = of_runs(values)
+    said = collapse.sentence(choice, [], number)
+    assert "**a run with 0" in said  # alone it is short enough
+    monkeypatch.setattr(collapse, "_moved", lambda *_: f"Under attack {'centroids move ' * 6}.")
+    said = collapse.sentence(choice, [], number)
+    assert "of 3 other runs 3 collapse; under attack" in said
+    assert len(said.replace("**", "")) <= collapse.MOST_LETTERS
+
+
+def cosines(**of: dict[str, float]) -> list[Finding]:
+    """Runs with the cosine of each distribution."""
+    parts = {
+        run: Part({f"centroid_cosine/{s}": Measure(v, None, v - 0.01, v + 0.01) for s, v in known.items()})
+        for run, known in of.items()
+    }  # fmt: skip
+    result = Result("feature_stability", (), {}, parts)
+    return [Finding(run, result, run) for run in of]
+
+
+def test_the_sentence_on_classes_says_on_which_distribution_they_move_most():
+    a, b = {"v2": 0.9, "sketch": 0.3, "adv": 0.98}, {"v2": 0.7, "sketch": 0.8, "adv": 0.5}
+    said = collapse.moves(cosines(a=a, b=b, c=a), ["v2", "sketch", "adv"])
+    assert said == (
+        "Under attack class centroids keep a cosine to ID of 0.50 to 0.98; on sketch, where they "
+        "move most in 2 of 3 runs, of 0.30 to 0.80."
+    )
+    said = collapse.moves(cosines(a=a, b=b), ["v2", "adv"])
+    assert said.endswith(
+        "0.50 to 0.98; on v2, where they move most in 1 of 2 runs, of 0.70 to 0.90."
+    )
+    assert collapse.moves(cosines(b=b), ["v2", "adv"]).replace("\N{NO-BREAK SPACE}", " ") == (
+        "Under attack class centroids keep a cosine to ID of 0.50 [0.49, 0.51], and move farther "
+        "than on any other distribution."
+    )
+    assert collapse.moves(cosines(a=a, b=b), ["sketch"]).startswith(
+        "On sketch class centroids keep"
+    )
+    assert collapse.moves(cosines(a=a), ["rendition"]) == ""
+
+
+def test_the_page_says_cosines_of_a_distribution_in_one_precision(opened, lab):
+    app = opened(lab, "features", features_over="attacked")
+    cosine = r"(0\.\d+)\s\["
+    heads = [m.value.replace("\\", "") for m in app.markdown if "attacked\\: cosine" in m.value]
+    said = app.main.markdown[0].value.replace("\\", "").partition("under attack")[2]
+    numbers = [n for text in (*heads, said) for n in re.findall(cosine, text)]
+    assert len(numbers) >= 4 and len({len(n) for n in numbers}) == 1
+    assert any(h.value == "How far do classes move?" for h in app.header)
+    assert any("class centroids keep a cosine to ID of" in m.value for m in app.markdown)
 
 
 def test_of_many_runs_the_clouds_that_stay_and_move_most_are_shown(opened, lab, monkeypatch):

@@ -201,3 +201,18 @@ def test_pictures_are_composed_with_what_is_written_at_them():
     note = next(a for a in figure.layout.annotations if a.text == "cat")
     assert (note.xref, note.yref) == (picture.xaxis, picture.yaxis) == ("x2", "y2")
     static.draw(figure, 7).draw_without_rendering()
+
+
+def test_numbers_below_panels_of_one_vertical_axis_keep_apart():
+    def dots():
+        figure = lines().update_xaxes(
+            type="linear", range=[0, 1], tickvals=[0, 1], ticktext=["0.00", "1.00"]
+        )
+        return figure.update_yaxes(range=[-3, 3], tickvals=[0], ticktext=["0"])
+
+    made = static.draw(compose("T", [{name: dots() for name in "abc"}], LEGEND), 7.0)
+    made.draw_without_rendering()
+    ends = [ax.xaxis.get_majorticklabels() for ax in made.axes]
+    for left, right in itertools.pairwise(ends):
+        gap = right[0].get_window_extent().x0 - left[-1].get_window_extent().x1
+        assert gap > 0.06 * made.dpi  # as within a panel

@@ -29,17 +29,34 @@ def test_density_has_the_mass_and_the_mean_of_its_nodes():
     assert figure.layout.xaxis.type != "log"
 
 
-def test_each_measured_eigenvalue_stands_in_the_density_as_high_as_one_is():
-    one = finding("a", 8.0)
+def test_measured_eigenvalues_stand_below_all_densities_a_row_a_run():
+    one, two = finding("a", 8.0), finding("b", 5.0)
     one.part.values["lambda_2"] = Measure(3.0, None, 2.0, 4.0)
-    figure = spectra.density([one], legend("a"))
+    figure = spectra.density([one, two], legend("a", "b"))
     assert figure is not None
-    (marks,) = (t for t in figure.data if t.mode == "markers")
-    width = spectra.kernel([one])
-    alone = np.exp(0) / (width * np.sqrt(2 * np.pi)) / 100  # one of 100 eigenvalues, at its centre
-    assert list(marks.x) == [8.0, 3.0]
-    np.testing.assert_allclose(marks.y, alone)
-    assert list(marks.customdata[1]) == ["λ₂", 2.0, 4.0]
+    first, second = (t for t in figure.data if t.mode == "markers")
+    assert list(first.x) == [8.0, 3.0] and list(second.x) == [5.0]
+    assert list(first.customdata[1]) == ["λ₂", 2.0, 4.0]
+    lowest = min(np.nanmin(t.y) for t in figure.data if t.mode == "lines")
+    assert first.y[0] == first.y[1] < lowest and second.y[0] < first.y[0]
+    assert 10 ** figure.layout.yaxis.range[0] < second.y[0]
+    assert min(figure.layout.yaxis.tickvals) >= lowest  # a row is at no density
+
+
+def test_each_run_has_a_panel_of_its_own_density_over_the_others_in_grey():
+    found = [finding("a", 8.0), finding("b", 5.0)]
+    drawn = spectra.densities(found, legend("a", "b"))
+    assert list(drawn) == ["a, λ₁ = 8.000", "b, λ₁ = 5.000"]
+    colors = {run: legend("a", "b").looks[run].color for run in "ab"}
+    for (run, other), figure in zip(("ab", "ba"), drawn.values(), strict=True):
+        grey, line, marks = figure.data
+        assert (grey.legendgroup, line.legendgroup, marks.legendgroup) == (other, run, run)
+        assert line.line.color == colors[run] and grey.line.color not in colors.values()
+        of_all = spectra.density(found, legend("a", "b"))
+        (whole,) = (t for t in of_all.data if t.legendgroup == other and t.mode == "lines")
+        np.testing.assert_array_equal(grey.y, whole.y[::3])
+    ends = [figure.layout.yaxis.range for figure in drawn.values()]
+    assert ends[0] == ends[1]
 
 
 def test_negative_and_positive_eigenvalues_share_the_mass_per_decade():
@@ -118,4 +135,16 @@ def test_sharpness_has_the_radii_and_rises_of_the_record():
     assert (list(ball.data[0].x), list(ball.data[0].y)) == ([0.1, 0.2], [1.0, 3.0])
     assert ball.layout.yaxis.type == "log"
     assert average.layout.yaxis.type != "log"  # a mean over few perturbations may be negative
+    assert "not above 0" in curvature.scales(drawn.values()) and not curvature.scales([ball])
     np.testing.assert_allclose(average.data[0].y, [-0.1 - 1.96 * 0.05, -0.1 + 1.96 * 0.05])
+
+
+def test_a_mean_rise_is_logarithmic_where_its_whole_band_is_above_0():
+    arrays = {"ce/average": np.array([[5.0, 0.1, 0.02], [10.0, 0.3, 0.05]])}
+    (clear,) = curvature.sharpness([found("r", {}, arrays)], legend("r"), "ce").values()
+    assert clear.layout.yaxis.type == "log"
+    low, high = (10**end for end in clear.layout.yaxis.range)
+    assert low < 0.1 - 1.96 * 0.02 and high > 0.3 + 1.96 * 0.05
+    arrays["ce/average"][0, 2] = 0.06
+    (doubtful,) = curvature.sharpness([found("r", {}, arrays)], legend("r"), "ce").values()
+    assert doubtful.layout.yaxis.type != "log"

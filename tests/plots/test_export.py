@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 
 from grace_geom.errors import UserError
 from grace_geom.plots import export, static, units
+from grace_geom.plots.clouds import clouds
 from grace_geom.plots.landscape import contours, surfaces
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.maps import heat
@@ -242,3 +243,35 @@ def test_a_page_holds_its_caption_and_needs_no_network():
     assert page.index("Mean of 3 seeds, n &lt; 100") > page.index("Plotly.newPlot")
     assert 1_000_000 < len(page) < 3_000_000, "plotly's code is inside, compressed"
     assert 'src="http' not in page
+
+
+def test_a_note_stands_below_the_title_and_the_labels_at_every_resolution():
+    figure = lines(title="Rise").update_yaxes(title="a long title<br>of two lines")
+    figure.add_annotation(text="n = 5", x=0, y=0, xref="paper", yref="paper", xanchor="left",
+                          yanchor="top", xshift=8, yshift=-2, showarrow=False)  # fmt: skip
+    made = static.draw(figure, 3.4)
+    note = next(t for t in made.texts if t.get_text() == "n = 5")
+    for dpi in (200, 300):
+        made.set_dpi(dpi)
+        made.draw_without_rendering()
+        below, box = made.axes[0].get_tightbbox(), note.get_window_extent()
+        assert box.x0 == pytest.approx(0.04 * dpi, abs=1)
+        assert box.y1 == pytest.approx(below.y0 - 0.04 * dpi, abs=1)
+
+
+def test_axes_in_space_are_as_dark_as_others_and_their_numbers_do_not_meet_at_a_corner():
+    rng = np.random.default_rng(0)
+    arrays = {f"pca/{s}": rng.uniform(-1, 1, (40, 3)) for s in ("id", "adv")}
+    result = Result(
+        "x", (), {}, {"ft": Part({}, arrays | {"pca_share": np.array([0.5, 0.3, 0.1])})}
+    )
+    (figure,) = clouds([Finding("ft", result, "ft")], LEGEND, ["id", "adv"], solid=True).values()
+    ax = drawn(figure).axes[0]
+    for axis, ends in (
+        (ax.xaxis, ax.get_xlim()),
+        (ax.yaxis, ax.get_ylim()),
+        (ax.zaxis, ax.get_zlim()),
+    ):
+        assert to_hex(axis.line.get_color()) == LIGHT.muted.lower()
+        assert [t for t in axis.get_majorticklocs() if abs(t) > 0.85 * max(ends)] == []
+        assert len(axis.get_majorticklocs()) >= 3

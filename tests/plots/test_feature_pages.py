@@ -136,8 +136,9 @@ def test_every_set_stands_over_id_with_its_cosine():
     figure = features.figures(found, LEGEND)[""]
     cosine = "0.90 [0.85, 0.95]"
     said = [head.replace("<br>", " ").replace("\N{NO-BREAK SPACE}", " ") for head in heads(figure)]
-    # Runs are named once, above their columns.
-    assert said == [f"ft: {cosine}", "grace: not measured", cosine, cosine]
+    # Runs are named once, above their columns, with the shares of both axes.
+    assert said == [f"ft (50, 30 %) {cosine}", "grace (50, 30 %) not measured", cosine, cosine]
+    assert "share of the ID variance on PC 1 and 2" in figure.layout.annotations[-1].text
     assert "mean cosine of class centroids" in figure.layout.annotations[-1].text
     colors = of_sets(("id", "sketch", "adv"), LIGHT)
     names = {layers.title(s): s for s in colors}
@@ -149,7 +150,7 @@ def test_every_set_stands_over_id_with_its_cosine():
         "one scale: the smaller cloud looks smaller"
     )
     assert [figure.layout[name].showticklabels for name in names] == [False, False, True, True]
-    assert figure.layout.xaxis3.title.text == "PC 1 (50 %)<br>PC 2: 30 %"
+    assert figure.layout.xaxis3.title.text == "PC 1"
     assert figure.layout.yaxis.title.text == "sketch<br>PC 2"
 
 
@@ -168,13 +169,13 @@ def test_centroids_are_ranked_under_attack_and_shown_on_one_scale():
 @pytest.mark.parametrize(
     ("value", "low", "high", "said"),
     [(0.64, 0.62, 0.67, "0.64 [0.62, 0.67]"), (0.998903, 0.998885, 0.998926, "0.99890 [0.99889, 0.99893]"),
-     (-0.93, -0.95, -0.91, "\u22120.93 [\u22120.95, \u22120.91]"), (0.99957, None, None, "0.99957"),
+     (-0.93, -0.95, -0.91, "\u22120.93 [\u22120.95, \u22120.91]"), (0.99957, None, None, "0.9996"),
      (1.0, 1.0, 1.0, "1.00 [1.00, 1.00]")],
 )  # fmt: skip
 def test_a_cosine_near_1_has_digits_that_tell_runs_apart(value, low, high, said):
     f = finding("ft", {"centroid_cosine/adv": Measure(value, None, low, high)}, {})
-    assert clouds.named_cosine(f, "adv") == f"cosine {said}"
-    assert clouds.named_cosine(f, "sketch") == "not measured"
+    assert clouds.named_cosine(f, "adv", clouds.digits_of([f], "adv")) == f"cosine {said}"
+    assert clouds.named_cosine(f, "sketch", clouds.digits_of([f], "sketch")) == "not measured"
 
 
 def test_cosines_of_a_row_have_the_same_digits_and_no_more_than_they_need():
@@ -182,7 +183,8 @@ def test_cosines_of_a_row_have_the_same_digits_and_no_more_than_they_need():
     far = {"centroid_cosine/adv": Measure(0.51, None, 0.41, 0.62)}
     nearer = {"centroid_cosine/adv": Measure(0.9992, None, 0.9981, 0.9996)}
     found = [finding("ft", values, {}) for values in (near, far, nearer)]
-    assert [clouds._digits(f, "adv") for f in found] == [2, 2, 4]
+    assert [clouds.digits_of([f], "adv") for f in found] == [2, 2, 4]
+    assert clouds.digits_of(found, "adv") == 4
     said = [clouds.cosine_of(f, "adv", 2).replace("\N{NO-BREAK SPACE}", " ") for f in found[:2]]
     assert said == ["0.98 [0.97, 0.99]", "0.51 [0.41, 0.62]"]
     assert clouds.cosine_of(found[1], "adv", 4).startswith("0.5100")
@@ -237,7 +239,7 @@ def test_many_runs_stand_on_pages_of_five_columns_and_one_run_fills_its_own():
     legend = Legend.of({run: Identity.of_label(run) for run in runs}, {run: run for run in runs})
     drawn = features.figures([stability_of(run) for run in runs], legend)
     assert list(drawn) == ["", "2", "centroids", "fig2a", "images", "lid"]
-    shown = [[head.partition(":")[0] for head in heads(drawn[key])][:3] for key in ("", "2")]
+    shown = [[head.partition("<br>")[0] for head in heads(drawn[key])][:3] for key in ("", "2")]
     assert shown == [runs[:3], runs[3:]]
     assert "page 2 of 2" in drawn["2"].layout.title.text
     alone = features.figures([stability_of("ft")], LEGEND)[""]
@@ -264,6 +266,10 @@ def test_cumulative_shares_end_at_all_images_within_a_band_of_dkw():
     (line,) = of_run(figure, "ft")
     assert line.x[0] == features.FLOAT32, "a cosine of 1 has a place on a logarithmic axis"
     assert len(figure.layout.xaxis.ticktext) <= 5  # words of the figure's own size, not plotly's
+    both = features.per_image([stability_of("ft")], LEGEND)
+    for name in ("Cosine of clean and adversarial", "Cosine of adversarial and AWP"):
+        axis = both[name].layout.xaxis
+        assert (axis.type, axis.title.text) == ("log", "1 − cosine"), "most lie close below 1"
     volumes = finding("ft", {}, {"gram_volume": np.array([0.0, 1e-4, 1e-2])})
     drawn = features.per_image([volumes], LEGEND)["Gram volume of clean, adversarial, AWP"]
     (steps,) = of_run(drawn, "ft")

@@ -1,5 +1,6 @@
 """Figures of the weight-space analyses: the numbers in them, and that each can be printed."""
 
+import dataclasses
 import math
 import warnings
 
@@ -128,9 +129,13 @@ def test_the_panel_that_the_sentence_speaks_of_is_the_first():
         assert (pair[0].domain[0], pair[1].domain[1]) == (0, 1)  # above, to the left
 
 
+def _spaced(text: str) -> str:
+    return text.replace("<br>", " ").replace("\N{NO-BREAK SPACE}", " ")
+
+
 def panel(figure, title: str):
     """Traces of the panel below a title, in the legend's order; bands and entries left out."""
-    heads = [a for a in figure.layout.annotations if a.text.replace("<br>", " ") == title]
+    heads = [a for a in figure.layout.annotations if _spaced(a.text) == title]
     (axis,) = {a.xref.removesuffix(" domain") for a in heads}
     return [t for t in figure.data if t.xaxis == axis and not t.showlegend and t.fill is None]
 
@@ -140,7 +145,8 @@ def test_densities_have_the_kernel_that_was_asked_for_and_a_band_of_their_probes
     assert kernel(findings) == 0.5
     assert kernel(found(a_spectrum)) == pytest.approx(0.01 * 7)  # 6 - (-1); 9 has no weight
     figure = weight_space.spectrum(findings, LEGEND)[""]
-    (mean, *_) = (t for t in panel(figure, "Spectral density") if t.mode == "lines")
+    own = (t for t in panel(figure, "ft-s0, λ₁ = 5.00 ± 0.10") if t.legendgroup == "ft-s0")
+    (mean,) = (t for t in own if t.mode == "lines")
     grid = np.asarray(mean.x)
     bump = np.exp(-0.5 * (grid[:, None] - np.array([-1.0, 5.0])) ** 2 / 0.25) / np.sqrt(np.pi / 2)
     one = bump @ [0.9, 0.1]
@@ -151,6 +157,27 @@ def test_densities_have_the_kernel_that_was_asked_for_and_a_band_of_their_probes
     band = next(t for t in figure.data if t.fill == "toself" and t.legendgroup == "ft-s0")
     top = np.asarray(band.y)[: len(grid)][::-1] if band.y[0] < band.y[-1] else np.asarray(band.y)
     assert len(band.y) == 2 * len(grid) and top.max() >= np.nanmax(mean.y)
+
+
+def test_largest_eigenvalues_are_logarithmic_where_all_are_positive():
+    def a_saddle(i: int):
+        values, arrays = a_spectrum(i)
+        return values | {"lambda_2": measure(-1.0)}, arrays
+
+    figures = [
+        weight_space.eigenvalues(found(make, top=2), LEGEND) for make in (a_spectrum, a_saddle)
+    ]
+    assert [figure.layout.yaxis.type for figure in figures] == ["log", None]
+
+
+def test_of_many_runs_and_on_a_telephone_all_densities_share_a_panel():
+    many = {f"run{i}": f"run{i}" for i in range(weight_space.MOST_PANELS + 1)}
+    legend = Legend.of({run: Identity(run, run, 0) for run in many}, many)
+    narrow = dataclasses.replace(LEGEND, narrow=True)
+    for runs, look in ((many, legend), (RUNS, narrow)):
+        figure = weight_space.spectrum(found(a_spectrum, runs), look)[""]
+        lines = {t.legendgroup for t in panel(figure, "Spectral density") if t.mode == "lines"}
+        assert lines == set(runs)
 
 
 def test_curvature_of_matrices_has_intervals_in_the_network_s_order():
