@@ -1,10 +1,12 @@
 """Two runs class by class: who is right alone, and what is taken for what."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import show
+from app import scale, show
 from app.pair import TwoRuns, lacking, title
 from app.shell import text
 from grace_geom.plots import confusion
@@ -41,7 +43,7 @@ def by_class(pair: TwoRuns, headed: bool) -> None:
         figures,
         "classes-apart",
         "Images of each class that only one of two runs gets right, a row a class",
-        f"{text(title(pair.asked[0]))}, {pair.asked[0].n} images, of each class "
+        f"Data set {text(title(pair.asked[0]))}, {pair.asked[0].n} images, of each class "
         f"{_few(found.n)}. Lines: 95 % over images, paired (Bonett and Price 2012). Without any gain "
         f"{0.05 * rows:.1g} of these {rows} would leave out zero by chance. The pointer has Wilson's "
         f"interval of each bar.{many}",
@@ -82,17 +84,26 @@ def confusions(pair: TwoRuns) -> None:
     ])  # fmt: skip
     alt = "Heat map of the share of each class (row) that is taken for each class (column)"
     caption = (
-        f"{text(title(pair.asked[0]))}; in percent of the class. Under attack: predictions for the "
-        "attacked images. In the difference blue is more, red less."
+        f"Data set {text(title(pair.asked[0]))}; in percent of the class. Under attack: predictions "
+        "for the attacked images."
     )
+    if len(drawn) > 2:
+        caption += (
+            " In the gain blue is better: right answers more often (on the diagonal), a mistake less "
+            "often (beside it). Red is worse."
+        )
+    scale.bar(drawn)
     with show.wide_where_alone("panels-confusion", "top"):
-        for i, (head, figure) in enumerate(drawn.items()):
-            with st.container(width=464, gap="small"):
+        for i, (head, figure) in enumerate(scale.barless(drawn).items()):
+            with st.container(width=confusion.WIDE, gap="small"):
                 st.markdown(f"**{text(head)}**")
+                if i == 2:
+                    scale.bar({head: drawn[head]}, ("worse", "better"))
                 show.chart(figure, f"confusion-{i}", f"{alt}: {head}")
         if len(frame):
-            with st.container(width=464, gap="small"):
+            with st.container(width=confusion.WIDE, gap="small"):
                 st.markdown("**The commonest mistakes, in images**")
                 st.dataframe(frame, hide_index=True, height="content", alt="The commonest mistakes")
     st.caption(caption)
-    show.downloads(show.exhibit(drawn, alt, caption), "confusion", lambda: frame)
+    exhibit = replace(show.exhibit(drawn, alt, caption), columns=2)  # numbers need the room
+    show.downloads(exhibit, "confusion", lambda: frame)

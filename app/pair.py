@@ -2,14 +2,16 @@
 asked, and the sentence that says who is right more often.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from app.paired import LEVEL
-from app.shell import Choice, text
+from app.shell import Choice, inline, text
 from app.store import Entry
 from grace_geom.plots import confusion
 from grace_geom.plots.accuracies import SUITE_TITLES
@@ -123,6 +125,30 @@ def title(a: Accuracy) -> str:
     if a.attack:
         return f"{a.data} under {attack_said(a.attack, 'name')}"
     return f"{a.data} ({SUITE_TITLES.get(a.suite, a.suite)})"
+
+
+def of_pictures(asked: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> str:
+    """``a weaker attack (PGD, 10 steps)``: the attack of the pictures, where it is another one than
+    that of the question; else empty. It is called weaker where the other one has as large a radius
+    and as many steps of the same kind, or is an ``apgd`` or AutoAttack of as many.
+
+    Args:
+        asked: As :attr:`Accuracy.attack`; ``None`` for clean images.
+        settings: Of ``image_gallery``.
+    """
+    if asked is None:
+        return ""
+    steps, eps = settings.get("attack_steps"), float(settings.get("eps", 0))
+    parts = list(asked.get("parts", ())) or [asked]
+    theirs, name = parts[0].get("steps"), str(asked.get("name", ""))
+    radius, linf = float(asked.get("eps", 0)), asked.get("norm", "linf") == "linf"
+    same_radius = linf and math.isclose(radius, eps)
+    if name == "pgd" and theirs == steps and same_radius:
+        return ""
+    known = isinstance(theirs, int) and isinstance(steps, int) and theirs >= steps
+    kind = name in ("pgd", "autoattack") or name.startswith("apgd")
+    weaker = known and kind and linf and radius >= eps * (1 - 1e-9)
+    return f"{'a weaker' if weaker else 'another'} attack (PGD, {inline(steps)} steps)"
 
 
 def answer(pair: TwoRuns) -> str:

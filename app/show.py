@@ -96,8 +96,9 @@ def figure(
 
 
 def panels(
-    drawn: Mapping[str, go.Figure], key: str, alt: str, caption: str, table: Table, width: int = 304
-) -> None:
+    drawn: Mapping[str, go.Figure], key: str, alt: str, caption: str, table: Table, width: int = 304,
+    whole: Mapping[str, go.Figure] | None = None,
+) -> None:  # fmt: skip
     """Small multiples side by side, as many in a row as there is room for; one caption and one set
     of downloads.
 
@@ -108,6 +109,7 @@ def panels(
         caption: Estimator, n, seed, interval.
         table: Makes the numbers, where somebody asks for them.
         width: Of a panel, in pixels.
+        whole: The figures of the files, where these are others.
     """
     width = 464 if len(drawn) == 4 and width == 304 else width  # no row of one
     # Titles of one and of two lines leave figures of one height side by side.
@@ -121,7 +123,7 @@ def panels(
                 st.markdown(f"**{text(heads[title])}**")
                 chart(fig, f"{key}-{i}", f"{alt}: {title}")
     st.caption(caption)
-    downloads(exhibit(drawn, alt, caption), key, table)
+    downloads(exhibit(whole or drawn, alt, caption), key, table)
 
 
 LETTER = 8

@@ -7,12 +7,12 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from app import answers, shell, show
+from app import answers, scale, shell, show
 from app.details import details, heading
 from app.kept import kept
 from app.measured import alike, attack_of, how, intervals, measured, values_table
 from app.shell import Choice, text
-from grace_geom.plots import layers, panels
+from grace_geom.plots import centroids, layers, zoom
 from grace_geom.plots.legend import Legend
 from grace_geom.records import Finding
 
@@ -48,11 +48,11 @@ def main() -> None:
     elif found:
         by_layer(replace(choice, legend=legend), found, sets, seeds)
         heat_maps(choice, found, sets)
-    centroids(choice)
+    of_classes(choice)
     said = {name: meaning for name, _, meaning in MEASURES.values()} if found else {}
     details(said | {
-        "Class centroids": "Cosine of a class's mean feature on ID images and on the named images, "
-        "mean over the classes that both have; 1: unmoved."
+        "Class centroids": "1 − cosine of a class's mean feature on ID images and on the named "
+        "images, mean over the classes that both have; 0: unmoved."
     })  # fmt: skip
 
 
@@ -109,11 +109,16 @@ def by_layer(
     show.legend(front, choice.legend)
     behind = tuple(f.run for f in found if f.run not in front)
     estimator += show.greys(choice.names, behind, label)
+    drawn = kept(layers.by_layer, found, choice.legend, key, sets, name, None, seeds, behind, True)
     show.panels(
-        kept(layers.by_layer, found, choice.legend, key, sets, name, None, seeds, behind, True),
+        drawn,
         f"layers-{key}",
         f"{name} with the reference by layer, one line a run with its band",
-        caption(found, f"{estimator}{of_seeds(seeds)}", *(() if seeds else (key,))),
+        caption(
+            found,
+            f"{estimator}{of_seeds(seeds)}{text(zoom.said(drawn))}",
+            *(() if seeds else (key,)),
+        ),
         partial(rows, found, key, sets, seeds),
         width=464,
     )
@@ -179,15 +184,17 @@ def heat_maps(choice: Choice, found: list[Finding], sets: list[str]) -> None:
     shown = found if every else farthest_and_nearest(found, distribution)
     streamed = found[0].result.settings.get("stream")  # sums give this matrix no intervals
     few = "" if every else f" {len(shown)} of {len(found)} runs: those that moved least and most."
+    drawn = kept(layers.layer_by_layer, shown, choice.legend, distribution)
+    scale.bar(drawn)
     show.panels(
-        kept(layers.layer_by_layer, shown, choice.legend, distribution), "cka-layers",
+        scale.barless(drawn), "cka-layers",
         "Heat map of CKA, layers of the reference against layers of the run, colours from 0 to 1",
         caption(
             found,
             f"Linear CKA, debiased, {layers.title(distribution).lower()}.{few}",
             *(() if streamed else ("cka",)),
         ),
-        partial(cells, found, distribution),
+        partial(cells, found, distribution), whole=drawn,
     )  # fmt: skip
 
 
@@ -209,32 +216,29 @@ def cells(found: list[Finding], distribution: str) -> pd.DataFrame:
     ])  # fmt: skip
 
 
-def centroids(choice: Choice) -> None:
-    """Where the classes' mean features went."""
+def of_classes(choice: Choice) -> None:
+    """How far the classes' mean features went."""
     st.header("Class centroids", anchor=False)
     found = measured(choice, "feature_stability")
     sets = layers.order([s for f in found for s in f.names("centroid_cosine") if choice.keeps(s)])
-    points = layers.points(found, "centroid_cosine", sets)
-    fig = kept(
-        panels.rows,
-        points,
-        [layers.title(s) for s in sets],
-        choice.legend,
-        {"title": "Cosine of centroids to ID"},
-    )
-    if fig is not None:
-        show.legend([f.run for f in found], choice.legend)
-    show.figure(
-        fig,
+    base = choice.base_run.id if choice.base_run else ""
+    drawn = kept(centroids.moved, found, choice.legend, sets, base)
+    if not drawn:
+        if found:
+            st.info("None of the chosen distributions was measured.")
+        return
+    show.panels(
+        drawn,
         "centroids",
-        "Dot plot of class-centroid cosines for each distribution, one marker a run",
+        "1 − cosine of class centroids to those of ID, a row a run",
         how(
             found,
-            f"Mean over shared classes, unit features. Under attack: {attack_of(found)};",
+            "Further to the right: moved further (1 − cosine of mean unit features, mean over shared "
+            "classes). One logarithmic scale; on top what moved least over all panels; dotted: the "
+            f"baseline. Under attack: {attack_of(found)};",
             intervals(found, "centroid_cosine"),
         ),
         partial(values_table, found, [f"centroid_cosine/{s}" for s in sets]),
-        "None of the chosen distributions was measured." if found else "",
     )
 
 

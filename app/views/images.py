@@ -10,13 +10,13 @@ from app import classes, shell, show, store, wall
 from app.details import heading
 from app.head import unbroken
 from app.measured import attack_of, measured
-from app.pair import TwoRuns, answer, chosen
+from app.pair import TwoRuns, answer, chosen, of_pictures
 from app.shell import Choice, text
 from app.wall import Reply, Shot
 from grace_geom.plots import pictures, robustness, strips
 from grace_geom.plots.pictures import Picture, Seen
 from grace_geom.plots.variants import cut
-from grace_geom.records import Finding, attack_said
+from grace_geom.records import Finding
 
 # On a telephone two controls share a row, so that the first images are in sight.
 PAIRED = ("images_right", "images_class")
@@ -74,27 +74,24 @@ def _examples(choice: Choice) -> dict[str, list[tuple[np.ndarray, str, str]]]:
 
 
 def _own_attack(pair: TwoRuns, found: Sequence[Finding]) -> str:
-    """``PGD of 10 steps``: the attack of the pictures, where it is another one than that of the
-    question; else empty.
-    """
+    """What attack the pictures are of, where it is another one than that of the question."""
     asked = next((a.attack for a in pair.asked if a.attack), None)
-    if asked is None or not found:
-        return ""
-    steps = found[0].result.settings.get("attack_steps")
-    same = str(asked.get("name", "")) == "pgd" and asked.get("steps") == steps
-    return "" if same else f"PGD of {shell.inline(steps)} steps"
+    return of_pictures(asked, found[0].result.settings) if found else ""
 
 
 def _heading(pair: TwoRuns, known: int, turned: bool, own: str) -> None:
     """Of the first figure, beside the controls; none where there is no such figure. The attack is
     named where the sentence above is about another one.
     """
-    if known > 1:
-        one = f"{own or 'The attack'} turns these at one run only"
-        heading(one if pair.attacked else "One run gets these wrong")
-    elif known:
-        heading(f"Which images did {own} turn?" if own else TURNED)
-    elif turned:
+    if known and own:
+        heading(f"Pictures, under {own}")
+    elif known > 1:
+        heading(
+            "The attack turns these at one run only"
+            if pair.attacked
+            else "One run gets these wrong"
+        )
+    elif known or turned:
         heading(TURNED)
     elif len(pair.asked) > 1:
         heading(classes.HEADING)
@@ -127,17 +124,12 @@ def _strip(
             told={_headed(_of(known, i)): _told(pair, known, i) for i in mixed},
             heads=("clean", "attacked"), row="Images on which the two differ",
         )  # fmt: skip
-    asked = next((a.attack for a in pair.asked if a.attack), None)
-    another = (
-        f"; sentence and classes: {text(attack_said(asked, 'name'))}"
-        if asked is not None and _own_attack(pair, found) else ""
-    )  # fmt: skip
     hard = (
         "; hard: wrong for the pretrained model" if any(_of(known, i).hard for i in mixed) else ""
     )
     st.caption(unbroken(
         f"Of {len(ids)} pictures {said}, attacked by {attack_of(found)}, at each run on its "
-        f"own{another}. Numbers: margin, the logit of the label less the best other; ✓ right, ✗ "
+        f"own. Numbers: margin, the logit of the label less the best other; ✓ right, ✗ "
         f"wrong{hard}."
     ))  # fmt: skip
 
@@ -177,11 +169,21 @@ def _gallery(
     s = found[0].result.settings
     _walls(pair, known, kept if every else kept[:AT_FIRST], kept)
     st.caption(
-        f"The same pictures for every run, chosen by their digest (seed {shell.inline(s.get('seed'))}),"
-        " half of them hard, that is wrong for the pretrained model, where there are so many: their "
-        "shares are no accuracies."
+        f"Every run has the same pictures (seed {shell.inline(s.get('seed'))}).{_hard(pair, known)}"
     )
     _large(pair, known, kept)
+
+
+def _hard(pair: TwoRuns, known: Mapping[str, Mapping[str, Picture]]) -> str:
+    """How many pictures were chosen because they are hard, and what follows from that."""
+    ids = _ids(pair, known)
+    hard = sum(_of(known, i).hard for i in ids)
+    if not hard:
+        return ""
+    return (
+        f" The pretrained model gets {hard} of these {len(ids)} wrong: hard ones are sought out, so "
+        "shares of pictures are not accuracies."
+    )
 
 
 def _walls(

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import answers, shell, show
+from app import answers, scale, shell, show
 from app.details import details, heading
 from app.kept import kept
 from app.measured import attack_of, how, measured
 from app.shell import Choice, text
-from grace_geom.plots import cuts, landscape
+from grace_geom.plots import cuts, landscape, zoom
 from grace_geom.records import Finding
 
 MEANINGS = {
@@ -134,6 +134,7 @@ def line(choice: Choice, found: list[Finding]) -> None:
             f"Top-1 accuracy; dotted: the checkpoint. Under attack: {attack_of(found)};",
             intervals(found, wanted),
         )
+        + text(zoom.said(drawn))
         + show.coincide(drawn),
         lambda: pd.DataFrame([
             {"run": f.run, "distribution": n, "t": float(t), "accuracy": float(v)}
@@ -187,13 +188,18 @@ def plane(choice: Choice, found: list[Finding]) -> None:
     if solid and len(there) > MOST_SCENES:
         st.caption(f"The first {MOST_SCENES} runs: choose others in the sidebar.")
         shown = there[:MOST_SCENES]
-    drawn = kept(landscape.surfaces if solid else landscape.contours, shown, choice.legend, key)
+    if solid:
+        drawn = kept(landscape.surfaces, shown, choice.legend, key)
+    else:
+        drawn = kept(landscape.contours, shown, choice.legend, key, landscape.HIGH)
+        scale.bar(drawn)
     show.panels(
-        drawn,
+        drawn if solid else scale.barless(drawn),
         f"{'surfaces' if solid else 'contours'}-{key}",
         f"Loss in a plane of the weights: {PLANES[key].lower()}",
         how(there, f"Mean loss; {MEANT[key]};"),
         partial(heights, choice, shown, key),
+        whole=drawn,
     )
 
 

@@ -89,7 +89,10 @@ class PlacedFigure:
         """Pixels between its axes; of equal scales no more than the width can use."""
         least = 30.0 if self.pictures else 80.0
         asked = max(float(self.layout.get("height") or 300) - CHROME, least)
-        return min(asked, 1.1 * self.width) if self.square else asked
+        if not self.square:
+            return asked
+        mapped = any(t["type"] in ("heatmap", "contour") for t in self.traces)
+        return min(asked, (1.0 if mapped else 1.1) * self.width)  # as high as the bar beside it
 
     @property
     def overhang(self) -> float:

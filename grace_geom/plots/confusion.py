@@ -18,6 +18,8 @@ MOST_CLASSES = 20
 """Rows of a figure; further classes are those on which two checkpoints differ least."""
 MOST_WORDS = 12
 """Classes up to which cells have numbers in them."""
+WIDE = 464
+"""Pixels of a panel that a matrix fills."""
 GAINED = [
     [0.0, "#B2182B"],
     [0.25, "#EF8A62"],
@@ -25,7 +27,7 @@ GAINED = [
     [0.75, "#67A9CF"],
     [1.0, "#2166AC"],
 ]
-"""Red below zero, blue above."""
+"""Red below zero, a loss, and blue above, a gain."""
 
 
 @dataclass(frozen=True)
@@ -196,8 +198,9 @@ def _even_ticks(most: float) -> list[float]:
 def matrices(
     found: Sequence[tuple[str, Accuracy]], legend: Legend, most: int = MOST_CLASSES
 ) -> dict[str, go.Figure]:
-    """What images of a class are taken for, in percent of the class: a panel a run and, of two, one
-    of the second less the first.
+    """What images of a class are taken for, in percent of the class: a panel a run and, of two,
+    what the second gains over the first: right answers on the diagonal, mistakes that it makes less
+    often beside it.
 
     Args:
         found: Run and accuracy, one or two of the same data set.
@@ -212,33 +215,38 @@ def matrices(
     rows = _most_moved(counts, most)
     names = [found[0][1].class_names[i] for i in rows]
     shares = [_in_percent(c)[np.ix_(rows, rows)] for c in counts]
-    axes, height = ("Taken for", "Label"), 150 + 22 * max(len(rows), 6)
-    few = len(rows) <= MOST_WORDS
     drawn = {
-        legend.names[run]: heat(
-            share, names, names, (0, 100), "% of the class", legend.ground, axes, words=few,
-            height=height,
-        )
+        legend.names[run]: _map(share, names, (0, 100), "% of the class", legend)
         for (run, _), share in zip(found, shares, strict=True)
-    }  # fmt: skip
+    }
     if len(found) == 2:
         gap = shares[1] - shares[0]
+        gap = np.where(np.eye(len(rows), dtype=bool), gap, -gap) + 0.0  # a mistake more is a loss
         ends = max(float(np.nanmax(np.abs(gap), initial=0)), 1.0)
-        figure = heat(
-            gap, names, names, (-ends, ends), "points", legend.ground, axes, words=few,
-            height=height,
-        )  # fmt: skip
-        figure.update_traces(colorscale=GAINED)
+        figure = _map(gap, names, (-ends, ends), "Gain (points)", legend)
         first, second = (legend.names[run] for run, _ in found)
-        drawn[f"{second} less {first}"] = figure
-    for figure in drawn.values():
-        if few:  # zeros would hide the other numbers
-            z = np.asarray(figure.data[0].z, float)
-            digits = np.char.replace(np.char.mod("%.0f", z), "-", "\u2212")
-            said = np.where(np.abs(np.nan_to_num(z)) < 0.5, "", digits)
-            figure.update_traces(text=said, texttemplate="%{text}")
-        figure.update_yaxes(autorange="reversed").update_xaxes(tickangle=-45)
+        drawn[f"Gain of {second} over {first}"] = figure.update_traces(colorscale=GAINED)
     return drawn
+
+
+def _map(
+    grid: np.ndarray, names: Sequence[str], ends: tuple[float, float], title: str, legend: Legend
+) -> go.Figure:
+    """One confusion matrix, its first class on top, with numbers in the cells where few are."""
+    few, letters = len(names) <= MOST_WORDS, min(max(map(len, names), default=1), 24)
+    side = min(WIDE - 45 - 6.6 * letters, 44 * max(len(names), 5))
+    below = 45 + 0.71 * 6.6 * letters  # of names aslant
+    figure = heat(
+        grid, names, names, ends, title, legend.ground, ("Taken for", "Label"), words=few,
+        height=round(side + below),
+    )  # fmt: skip
+    if few:  # zeros would hide the other numbers
+        z = np.asarray(figure.data[0].z, float)
+        digits = np.char.replace(np.char.mod("%.0f", z), "-", "\u2212")
+        said = np.where(np.abs(np.nan_to_num(z)) < 0.5, "", digits)
+        figure.update_traces(text=said, texttemplate="%{text}")
+    figure.update_yaxes(autorange="reversed", title_standoff=6)
+    return figure.update_xaxes(tickangle=-45, constraintoward="left", title_standoff=6)
 
 
 def _most_moved(counts: Sequence[np.ndarray], most: int) -> np.ndarray:

@@ -1,20 +1,23 @@
 """The loss on lines and planes through checkpoints as figures: plain functions of findings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 
+from grace_geom.plots import zoom
 from grace_geom.plots.compose import pages
 from grace_geom.plots.cuts import MOST_BANDS, slices
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, Point, at_the_pointer, overlay, span
+from grace_geom.plots.panels import Curve, Numbers, Point, at_the_pointer, overlay, span
 from grace_geom.plots.sample import said
 from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Finding, wilson
 
 MOST_SURFACE = 101
+HIGH, LOW = 324, 245
+"""Pixels of a square slice that fills a panel of three in a row, and of a smaller one."""
 
 
 def comparable(found: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
@@ -38,26 +41,35 @@ def _listed(f: Finding, name: str) -> list[str]:
 
 def line(found: Sequence[Finding], legend: Legend, wanted: Sequence[str]) -> dict[str, go.Figure]:
     """Accuracies on the line from the pretrained weights (0) through the checkpoint (1), a panel a
-    distribution. Intervals, see :func:`shares`, are bands of up to :data:`MOST_BANDS` lines; more
-    would be one grey cloud, so they stand at the pointer.
+    distribution. Those without an attack share a narrower axis where they use little of the common
+    one (:mod:`~grace_geom.plots.zoom`). Intervals, see :func:`shares`, are bands of up to
+    :data:`MOST_BANDS` lines; more would be one grey cloud, so they stand at the pointer.
     """
     every = {
         name: {f.run: c for f in found if (c := _accuracies(f, name)) is not None}
         for name in wanted
     }
-    curves = [c for lines in every.values() for c in lines.values()]
-    ends = span([e for c in curves for e in (c.y, c.low, c.high) if e is not None])
+    each, clean = _ends(every), _ends({n: c for n, c in every.items() if n != "adv"})
+    whole = {"title": "Accuracy (%)", "range": span(each)}
+    near = {"title": f"Accuracy (%){zoom.WORD}", "range": span(clean)}
+    near = near if zoom.worthwhile(clean, each) else whole
     drawn = {}
     for name, lines in every.items():
         if len(lines) > MOST_BANDS:
             lines = {run: at_the_pointer(curve) for run, curve in lines.items()}
         if lines:
-            x, y = {"title": "0: pretrained, 1: tuned"}, {"title": "Accuracy (%)", "range": ends}
-            figure = overlay(lines, legend, x, y)
+            x = {"title": "0: pretrained, 1: tuned"}
+            figure = overlay(lines, legend, x, whole if name == "adv" else near)
             drawn[title(name)] = figure.add_vline(
                 x=1, line={"color": legend.ground.muted, "width": 1, "dash": "dot"}
             )
     return drawn
+
+
+def _ends(panels: Mapping[str, Mapping[str, Curve]]) -> list[Numbers]:
+    """All that lines and bands of some panels reach."""
+    curves = [c for lines in panels.values() for c in lines.values()]
+    return [e for c in curves for e in (c.y, c.low, c.high) if e is not None]
 
 
 def widest(found: Sequence[Finding], wanted: Sequence[str]) -> float:
@@ -166,7 +178,7 @@ def fields(found: Sequence[Finding], legend: Legend, key: str) -> dict[str, Fiel
 
 
 def contours(
-    found: Sequence[Finding], legend: Legend, key: str = "contour"
+    found: Sequence[Finding], legend: Legend, key: str = "contour", height: int = LOW
 ) -> dict[str, go.Figure]:
     """2-D slices with the same levels and equal axes, a panel a run; see :func:`fields`."""
     slices = fields(found, legend, key)
@@ -188,17 +200,14 @@ def contours(
         x, y = ({"title": name, "constrain": "domain", "nticks": 6} for name in TITLES[key])
         ends = [[float(v.min()), float(v.max())] for v in (field.x, field.y)]
         drawn[legend.names[run]] = dress(
-            figure, legend.ground, 245, xaxis=x | {"range": ends[0]},
+            figure, legend.ground, height,
+            xaxis=x | {"range": ends[0], "constraintoward": "left"},
             yaxis=y | {"scaleanchor": "x", "range": ends[1], "constraintoward": "top"},
         )  # fmt: skip
     return drawn
 
 
-BAR = {
-    "title": {"text": "Loss", "side": "right"}, "thickness": 10, "outlinewidth": 0,
-    "lenmode": "pixels", "len": 158, "y": 1, "yanchor": "top",
-}  # fmt: skip
-"""As high as a square slice in a panel of three in a row."""
+BAR = {"title": {"text": "Loss", "side": "right"}, "thickness": 10, "outlinewidth": 0}
 
 
 def _mark(figure: go.Figure, field: Field, legend: Legend) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from grace_geom.plots import zoom
 from grace_geom.plots.columns import union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.ends import name_ends
@@ -20,16 +21,18 @@ from grace_geom.records.numbers import over_trainings
 WITHIN = "clean-adv"
 EMBEDDING = "embedding"
 """The last layer, as records and axes call it."""
+SHORT = "emb."
+"""The same in small maps."""
 NAME_ROOM, SMALL_ROOM = 0.16, 0.2
 """Share of an axis that half of its name takes: of a panel, and of a small map."""
 SIMILARITIES = ("cka",)
 """Numbers of which 1 is the highest, and low ones say that much moved."""
 WIDE = 2.0
 """Decades that numbers span before their axis is logarithmic."""
-AS_A_MAP = {"lenmode": "pixels", "len": 148, "y": 1, "yanchor": "top"}
-"""A colour bar as high as a map in a panel of three in a row."""
 SMALL = 6
 """Maps in a row at most: they are small, and share their axes."""
+HIGH, LOW = 272, 230
+"""Pixels of a map that fills a panel of three in a row, and of a small one."""
 
 
 def order(names: Sequence[str]) -> list[str]:
@@ -108,7 +111,8 @@ def by_layer(
 ) -> dict[str, go.Figure]:
     """A panel a distribution on one scale, a line a run with its band: arrays ``KEY/SET`` of
     ``(value, low, high)``. A run stands at its own layers among those of all runs. The scale is
-    logarithmic where values span more than two decades.
+    logarithmic where values span more than two decades. Clean against attacked images of one run
+    are zoomed where they use little of it (:mod:`~grace_geom.plots.zoom`).
 
     Args:
         found: Findings.
@@ -126,9 +130,11 @@ def by_layer(
         for f in found for s in sets if (a := of_layers(f, f"{key}/{s}", seeds or {})) is not None
     }  # fmt: skip
     front = [] if key in SIMILARITIES else list(arrays.values())
-    y = {"title": axis, "range": list(bound) if bound else span([*arrays.values()])}
-    if not bound and _decades(front) > WIDE:
-        y = {"title": axis} | log_axis([a[0] for a in arrays.values()])
+    log = not bound and _decades(front) > WIDE
+    within, every = [a for (_, s), a in arrays.items() if s == WITHIN], [*arrays.values()]
+    y = _heights(axis, every, log) | ({"range": list(bound)} if bound else {})
+    near = not bound and zoom.worthwhile(within, every, log)
+    closer = _heights(f"{axis}{zoom.WORD}", within, log) if near else y
     ticks = union(layer_names(f) for f in found)
     drawn = {}
     for s in sets:
@@ -138,9 +144,17 @@ def by_layer(
             if (a := arrays.get((f.run, s))) is not None
         }
         if lines:
-            figure = overlay(lines, legend, layer_axis(ticks), y, behind=behind)
+            own = closer if s == WITHIN else y
+            figure = overlay(lines, legend, layer_axis(ticks), own, behind=behind)
             drawn[title(s)] = name_ends(figure, legend, behind) if named else figure
     return drawn
+
+
+def _heights(axis: str, arrays: Sequence[np.ndarray], log: bool) -> dict[str, Any]:
+    """The vertical axis that holds some numbers ``(3, layers)``."""
+    return {"title": axis} | (
+        log_axis([a[0] for a in arrays]) if log else {"range": span([*arrays])}
+    )
 
 
 def of_layers(f: Finding, name: str, seeds: Seeds) -> np.ndarray | None:
@@ -205,10 +219,16 @@ def layer_axis(ticks: Sequence[str], room: float = NAME_ROOM) -> dict[str, Any]:
 
 
 def layer_by_layer(
-    found: Sequence[Finding], legend: Legend, distribution: str, height: int = 238
+    found: Sequence[Finding], legend: Legend, distribution: str, small: bool = False
 ) -> dict[str, go.Figure]:
     """CKA of every layer of the reference with every layer of the run, 0 to 1, a panel a run. The
     pointer shows the intervals.
+
+    Args:
+        found: Findings.
+        legend: Name and look of each run.
+        distribution: Of the images.
+        small: Whether up to :data:`SMALL` stand in a row.
     """
     axes = ("Layer of the run", "Layer of the reference")
     if distribution == WITHIN:
@@ -220,12 +240,15 @@ def layer_by_layer(
             layers, ends = layer_names(f), f.array(f"cka_layers_interval/{distribution}")
             figure = heat(
                 np.asarray(grid), layers, layers, (0, 1), "CKA", legend.ground, axes,
-                height=height, bar=AS_A_MAP, interval=None if ends is None else np.asarray(ends, float),
+                height=LOW if small else HIGH,
+                interval=None if ends is None else np.asarray(ends, float),
             )  # fmt: skip
-            named = layer_axis(layers, SMALL_ROOM)["ticktext"]  # all of them would stand aslant
-            words = [name.replace(EMBEDDING, "emb.") for name in named]  # the other axis says it
-            figure.update_xaxes(tickvals=named, ticktext=words, tickangle=0)
-            drawn[legend.names[f.run]] = figure.update_yaxes(tickvals=named, ticktext=named)
+            # All of the names would stand aslant, and below a small map the last one is too wide.
+            named = layer_axis(layers, SMALL_ROOM if small else NAME_ROOM)["ticktext"]
+            words = [name.replace(EMBEDDING, SHORT) if small else name for name in named]
+            look = {"tickvals": named, "ticktext": words, "title_standoff": 6}
+            figure.update_xaxes(tickangle=0, constraintoward="left", **look)
+            drawn[legend.names[f.run]] = figure.update_yaxes(**look)
     return drawn
 
 
@@ -258,7 +281,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
         for page, (head, key, axis) in measured.items()
     }
     maps = [
-        {f"{run}, {brief(s)}": fig for run, fig in layer_by_layer(found, legend, s, 230).items()}
+        {f"{run}, {brief(s)}": fig for run, fig in layer_by_layer(found, legend, s, True).items()}
         for s in sets
     ]
     grids = {"layers": ("CKA of every layer with every layer", maps, "; ".join(words))}

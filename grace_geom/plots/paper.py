@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from grace_geom.plots.cells import CHROME
+from grace_geom.plots.cells import CHROME, COLUMNS
 from grace_geom.plots.compose import compose
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import LIGHT, on_light
@@ -43,6 +43,7 @@ class Exhibit:
         title: Plain text.
         caption: Plain text.
         alt: What it shows, for those who do not see it.
+        columns: Panels in a row at most.
     """
 
     panels: Mapping[str, go.Figure]
@@ -50,6 +51,7 @@ class Exhibit:
     title: str
     caption: str
     alt: str = ""
+    columns: int = COLUMNS
 
     @property
     def printable(self) -> bool:
@@ -106,7 +108,7 @@ def whole(exhibit: Exhibit) -> go.Figure:
     """Everything on one light sheet: title, legend, panels, caption."""
     e = on_paper(exhibit)
     if e.printable:
-        return compose(e.title, [e.panels], e.legend, e.caption)
+        return compose(e.title, [e.panels], e.legend, e.caption, e.columns)
     (figure,) = e.panels.values()
     title = {"text": plain_html(e.title), "x": 0.01, "y": 0.98, "yanchor": "top"}
     return go.Figure(figure).update_layout(title=title, margin={"t": 90}, paper_bgcolor="white")
@@ -118,7 +120,7 @@ def bare(exhibit: Exhibit, width_in: float) -> go.Figure:
 
     e = on_paper(exhibit)
     narrow = width_in < 5
-    columns = (1 if len(e.panels) <= _IN_A_ROW else 2) if narrow else 3
+    columns = (1 if len(e.panels) <= _IN_A_ROW else 2) if narrow else e.columns
     pixels = width_in * 72 / units.POINTS - 70  # less ticks and title of the vertical axis
     most = CHROME + 0.85 * (pixels / min(columns, len(e.panels)) - 50)
     panels = {title: _lower(figure, most) for title, figure in e.panels.items()}

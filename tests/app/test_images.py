@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from app import store, wall
+from app.pair import of_pictures
 from app.wall import Reply, Shot
 from grace_geom.plots import pictures
 from grace_geom.records import Measure, Part, Result, headline_attack
@@ -127,9 +129,34 @@ def test_classes_have_bars_and_gains_with_intervals(opened, lab):
 def test_pictures_of_another_attack_than_the_sentence_are_headed_with_it(opened, lab):
     app = opened(lab, "images", runs=["toy/ft-s0", "toy/grace-s0"], baseline="toy/ft-s0")
     steps = Result.load(lab / "toy/analyses/image_gallery.json").settings["attack_steps"]
-    assert f"PGD of {steps} steps turns these at one run only" in [h.value for h in app.header]
-    said = next(c.value for c in app.caption if "alone is right on" in c.value)
-    assert "sentence and classes: APGD" in said.replace("\\", "").replace("\u00a0", " ")
+    heads = [h.value for h in app.header]
+    assert f"Pictures, under a weaker attack (PGD, {steps} steps)" in heads
+    settings = {"attack_steps": 10, "eps": 4 / 255}
+    assert of_pictures(None, settings) == ""
+    assert of_pictures(attack("pgd", 10), settings) == ""
+    assert of_pictures(attack("pgd", 10, 8 / 255), settings).startswith("a weaker attack (PGD, 10")
+    for name, steps in (("pgd", 20), ("apgd-ce", 100), ("autoattack", 100)):
+        assert of_pictures(attack(name, steps), settings) == "a weaker attack (PGD, 10 steps)"
+    for other in (attack("pgd", 5), attack("pgd", 50, 1 / 255), attack("square", 5000),
+                  attack("apgd-ce", 100) | {"norm": "l2"}):  # fmt: skip
+        assert of_pictures(other, settings) == "another attack (PGD, 10 steps)"
+
+
+def attack(name: str, steps: int, eps: float = 4 / 255) -> dict[str, Any]:
+    """An attack as a record holds it."""
+    return {"name": name, "eps": eps, "norm": "linf", "parts": [{"name": name, "steps": steps}]}
+
+
+def test_hard_pictures_are_counted_and_captions_begin_with_the_data_set(opened, lab):
+    app = opened(lab, "images", runs=["toy/ft-s0", "toy/grace-s0"], baseline="toy/ft-s0")
+    said = [c.value.replace("\\", "") for c in app.caption]
+    arrays = Result.load(lab / "toy/analyses/image_gallery.json").parts["ft-s0"].arrays
+    hard = int(arrays["hard"][arrays["set"] == "id"].sum())
+    (drawn,) = (one for one in said if one.startswith("Every run has the same pictures"))
+    assert (f"The pretrained model gets {hard} of these 8 wrong" in drawn) == (hard > 0)
+    assert sum(one.startswith("Data set ") and "under APGD" in one for one in said) == 2
+    (gain,) = (one for one in said if "In the gain blue is better" in one)
+    assert "on the diagonal" in gain and "beside it" in gain
 
 
 def test_without_two_runs_or_a_gallery_it_says_what_to_do(opened, lab, runs):

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 import pytest
 
 from grace_geom.plots import export, static
+from grace_geom.plots.cells import PlacedFigure
 from grace_geom.plots.compose import compose
 from grace_geom.plots.landscape import contours, surfaces
 from grace_geom.plots.legend import Identity, Legend
@@ -108,6 +109,13 @@ def test_panels_keep_their_numbers_axes_shapes_and_notes():
 def test_equal_scales_stay_within_their_panel():
     figure = compose("T", [slices(contours, "ft", "grace")], LEGEND)
     assert (figure.layout.yaxis.scaleanchor, figure.layout.yaxis2.scaleanchor) == ("x", "x2")
+
+
+def test_a_map_is_no_higher_than_wide_so_that_its_bar_is_as_high():
+    panel = heat(np.eye(2), "ab", "ab", (0, 1), "CKA", LEGEND.ground, height=900)
+    cell = PlacedFigure.of("", panel, 600)
+    cell.x = 0.0, 0.25
+    assert cell.height == cell.width == 150
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from grace_geom.plots import (
     robustness,
     static,
     strips,
+    zoom,
 )
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import LIGHT, look
@@ -120,7 +121,16 @@ def test_the_line_shows_percent_against_the_way():
     drawn = landscape.line([finding(arrays=arrays)], LEGEND, ["id", "adv"])
     assert list(drawn) == ["In distribution", "Under attack"]
     assert list(drawn["In distribution"].data[0].y) == [50, 75]
-    assert drawn["In distribution"].layout.yaxis.range == drawn["Under attack"].layout.yaxis.range
+    near, whole = (drawn[head].layout.yaxis for head in ("In distribution", "Under attack"))
+    assert whole.range == pytest.approx((-4.5, 79.5))  # all panels: 0 to 75
+    assert near.range == pytest.approx((48.5, 76.5))  # a third of that
+    assert (near.title.text, whole.title.text) == ("Accuracy (%), zoomed", "Accuracy (%)")
+    assert zoom.said(drawn) == " Zoomed: “In distribution”."
+    arrays["line/id"] = np.array([0.2, 0.75])
+    drawn = landscape.line([finding(arrays=arrays)], LEGEND, ["id", "adv"])
+    assert len({fig.layout.yaxis.range for fig in drawn.values()}) == 1 and not zoom.said(drawn)
+    drawn = landscape.line([finding(arrays=arrays)], LEGEND, ["id"])  # nothing to compare it with
+    assert not zoom.said(drawn)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +173,10 @@ def test_cka_heat_maps_share_the_scale_from_0_to_1():
     assert (heat.zmin, heat.zmax) == (0, 1)
     np.testing.assert_array_equal(heat.z, grid)
     assert (list(heat.x), list(heat.y)) == (["0", "embedding"], ["0", "embedding"])
+    (small,) = layers.layer_by_layer([f], LEGEND, "id", small=True).values()
+    for one, word in ((figure, "embedding"), (small, "emb.")):  # one word on both axes
+        assert one.layout.xaxis.ticktext[-1] == one.layout.yaxis.ticktext[-1] == word
+    assert figure.layout.height > small.layout.height
 
 
 def test_layers_and_distributions_have_names_for_people():
@@ -186,7 +200,11 @@ def test_panels_by_layer_share_their_scale_and_come_in_order():
     sets = layers.order(f.array_names("cka"))
     assert sets == ["id", "sketch", "adv", "clean-adv"]
     drawn = layers.by_layer([f], LEGEND, "cka", sets, "CKA")
-    assert len({tuple(figure.layout.yaxis.range) for figure in drawn.values()}) == 1
+    *others, within = (figure.layout.yaxis for figure in drawn.values())
+    assert len({tuple(axis.range) for axis in others}) == 1
+    assert others[0].range[0] < 0.1 and within.range[0] > 0.78  # its numbers are 0.8 to 1
+    assert (others[0].title.text, within.title.text) == ("CKA", "CKA, zoomed")
+    assert zoom.said(drawn) == " Zoomed: “Clean against attacked, within one run”."
     assert list(line_of(drawn["In distribution"]).y) == [0.7, 0.7]
 
 

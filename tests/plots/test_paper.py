@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -69,6 +70,15 @@ def test_the_whole_sheet_has_title_legend_and_caption_and_the_bare_one_a_legend_
         shown = [t for t in figure.data if t.showlegend]
         assert [t.name for t in shown] == list(METHODS[:2])
         assert [t.line.color for t in shown] == [look(m, LIGHT).color for m in METHODS[:2]]
+
+
+def test_panels_that_need_room_stand_two_in_a_row():
+    e = exhibit(panels=3)
+    for columns in (3, 2):
+        sheet = replace(e, columns=columns)
+        for figure in (paper.whole(sheet), paper.bare(sheet, paper.WIDE)):
+            heights = {axis.domain for axis in figure.select_yaxes()}
+            assert len(heights) == 4 - columns  # rows
 
 
 @pytest.mark.parametrize(("width", "count", "panels"), [(3.3, 1, 1), (3.3, 12, 4), (6.9, 7, 3)])
