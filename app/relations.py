@@ -12,6 +12,12 @@ from grace_geom.records.fit import Fit, Together
 from grace_geom.records.numbers import Quantity
 
 MINUS = "\u2212"
+IN_WORDS = {
+    "ID": "accuracy in distribution", "OOD": "mean accuracy under shift",
+    "Adv": "accuracy under attack", "ZS": "zero-shot accuracy",
+    "NatAdv": "accuracy on natural adversarial images",
+}  # fmt: skip
+"""Columns of the summary whose names are short, in the words of a sentence."""
 LINES = {"all": "all runs", "clean": "runs trained without attack", "none": "no line"}
 
 
@@ -69,7 +75,7 @@ PRESETS = {
 
 def sentence(picked: tuple[Quantity, Quantity], n: int, found: Together | None) -> str:
     """Whether one goes with the other, how surely, and over how many runs."""
-    x, y = (f"**{text(q.title)}**" for q in picked)
+    x, y = map(_called, picked)
     if picked[0] == picked[1]:
         return f"{y} stands on both axes: choose another number for one of them."
     if found is None:
@@ -87,6 +93,19 @@ def sentence(picked: tuple[Quantity, Quantity], n: int, found: Together | None) 
         f"[{found.rank_low:+.2f}, {found.rank_high:+.2f}], {p}{few}"
     ).replace("-", MINUS)
     return f"Over {found.n} runs {y} {verb}: {text(said)}."
+
+
+def _called(quantity: Quantity) -> str:
+    """What a number is called in a sentence, a short name after its words."""
+    name = f"**{text(quantity.title)}**"
+    words = IN_WORDS.get(quantity.key)
+    return f"{words} ({name})" if words else name
+
+
+def axis_title(quantity: Quantity) -> str:
+    """What stands along an axis: ``Zero-shot accuracy, ZS (%)``."""
+    words = IN_WORDS.get(quantity.key)
+    return begun(f"{words}, {quantity.label}" if words else quantity.label)
 
 
 def above(

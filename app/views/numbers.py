@@ -35,11 +35,14 @@ LOOK = (
     "[data-testid=stTable] td:first-child{min-width:7rem}"
 )
 
+# plotly draws parallel axes in black at a quarter of its strength: unseen on dark ground.
+AXES = ".js-plotly-plot .axis :is(.domain,.tick>line){{stroke:{color};stroke-opacity:.7}}"
+
 
 def main() -> None:
     """Presets, the choice of two numbers, the scatter; then all of them side by side."""
     choice = shell.page("Does one number go with another?")
-    st.html(f"<style>{LOOK}</style>")
+    st.html(f"<style>{LOOK}{AXES.format(color=choice.ground.muted)}</style>")
     top = st.container(key="numbers-top")
     controls = top.container(key="numbers-controls")
     buttons = controls.container(horizontal=True, gap="small")
@@ -150,7 +153,8 @@ def relation(
 ) -> None:
     """The scatter of two numbers, and what it says."""
     points = known.pairs(picked[0].key, picked[1].key)
-    x, y = (Axis(q.label, scale, q.share) for q, scale in zip(picked, scales, strict=True))
+    titled = zip(picked, scales, strict=True)
+    x, y = (Axis(relations.axis_title(q), scale, q.share) for q, scale in titled)
     at = plots.places(points, x, y)
     found = together([a for a, _ in at.values()], [b for _, b in at.values()])
     clean = [e.id for e in choice.compared if e.id in at and without_attack(e)]

@@ -1,6 +1,7 @@
 """Is it going well?"""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 
 import streamlit as st
@@ -211,7 +212,8 @@ def panel(
     ]  # fmt: skip
     fig = kept_of_logs(logged.stack, logs, choice.legend, keys, view, lines)
     bars = " Bars: Wilson's 95 % intervals of few checks." if has_bars(fig) else ""
-    said = f"{drawn_how(view, lines)}{bars} {many} records.{show.coincide({heading: fig})}"
+    long = [len(at) > training.FEW for of_runs in known.values() for at, _ in of_runs.values()]
+    said = f"{drawn_how(view, lines, long)}{bars} {many} records.{show.coincide({heading: fig})}"
     show.figure(
         fig,
         f"training-{heading.split()[0].lower()}{part}",
@@ -224,16 +226,22 @@ def panel(
     return training.leaves_out(fig)
 
 
-def drawn_how(view: training.View, lines: logged.Families) -> str:
-    """What a line, a band and what is faint stand for."""
+def drawn_how(view: training.View, lines: logged.Families, long: Sequence[bool]) -> str:
+    """What a line, a band and what is faint stand for; ``long``: which lines have numbers enough
+    for an average.
+    """
     sizes = {min(len(runs), 2) for runs in lines.values()}
-    how = f"moving average, weight {view.smoothing:g}" if view.smoothing else "not smoothed"
+    smoothed = view.smoothing > 0 and any(long)
+    how = "as logged"
+    if smoothed:
+        of = "" if all(long) else f", where there are more than {training.FEW} numbers"
+        how = f"moving average, weight {view.smoothing:g}{of}"
     said = [f"Lines: {how}"]
     if 2 in sizes:
         said.append(
             "means over seeds where all have numbers; bands: from their lowest to their highest"
         )
-    if 1 in sizes and view.smoothing:
+    if 1 in sizes and smoothed:
         said.append(f"faint: {'single runs ' if 2 in sizes else ''}as logged")
     return f"{'; '.join(said)}."
 

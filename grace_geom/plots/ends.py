@@ -1,5 +1,6 @@
 """Names at the ends of lines, where there is room for them."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import plotly.graph_objects as go
 from grace_geom.plots.cells import CHROME
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.style import made, plain_html, see_through
+from grace_geom.plots.training import ALONG_NOTE, OVER_AXIS
 from grace_geom.plots.variants import fitted
 
 LETTERS = 16
@@ -22,11 +24,12 @@ from there to the end of the axis.
 """
 BRACKET = 0.02
 """Share of the lines' width from the last point to the bracket of lines that share a label."""
-LEAST_JOINED = 3
-"""Lines in grey that share a label, at least."""
-MOST_BESIDE, COLUMN, LEAD = 14, 0.26, 0.15
+LEAST_JOINED, LEAST_TOGETHER = 3, 5
+"""Lines in grey that share a label, at least; and lines of a panel of :func:`name_panels`."""
+MOST_BESIDE, COLUMN, LEAD, BESIDE = 14, 0.26, 0.15, 10
 """Lines of a panel of :func:`name_panels` that have names, at most; the share of the width that is
-the names' column, and of that column the thin lines' part.
+the names' column, of that column the thin lines' part, and pixels from the end of the axis above to
+its name there.
 """
 Ends = Mapping[str, tuple[float, float]]
 """Run -> the last point of its line."""
@@ -40,12 +43,14 @@ class _Heights:
         low, high: Its range, of logarithms where it is logarithmic.
         tall: In pixels.
         logarithmic: Whether it is.
+        percent: Whether its shares of 1 are written in percent.
     """
 
     low: float
     high: float
     tall: float
     logarithmic: bool
+    percent: bool = False
 
     def pixel(self, value: float) -> float:
         """How far above the lower end a value stands."""
@@ -56,6 +61,15 @@ class _Heights:
         """What stands there."""
         level = self.low + pixel * self._unit
         return float(10**level) if self.logarithmic else level
+
+    def rounded(self, value: float) -> str:
+        """A value as the axis shows it: to the power of ten that is a line of letters or less."""
+        if self.logarithmic:
+            return f"{value:.2g}"
+        factor = 100 if self.percent else 1
+        digits = -math.floor(math.log10(factor * self._unit * LINE))
+        said = f"{round(factor * value, digits) + 0.0:.{max(digits, 0)}f}"
+        return said.rstrip("0").rstrip(".") if "." in said else said
 
     @property
     def _unit(self) -> float:
@@ -100,7 +114,7 @@ def name_ends(figure: go.Figure, legend: Legend, behind: Collection[str] = ()) -
         at = last + AWAY * wide, axis.value(pixel)
         if isinstance(who, tuple):
             ys = sorted(lines[run][1] for run in who)
-            traces += _shared(ys, (last + BRACKET * wide, *at), legend)
+            traces += _shared(ys, (last + BRACKET * wide, *at), _range(ys), legend)
         else:
             color = legend.ground.muted if who in behind else legend.looks[who].color
             own = {"legendgroup": who, "name": f"{plain_html(legend.names[who])}, at its end"}
@@ -112,8 +126,10 @@ def name_ends(figure: go.Figure, legend: Legend, behind: Collection[str] = ()) -
 
 def name_panels(figure: go.Figure, legend: Legend) -> go.Figure:
     """The same for panels below each other that share the axis ``x``: names stand in a column of
-    their own beside it, so that its numbers end where the lines do. Lines that end outside of their
-    panel have no name, and neither has any of a panel with more than :data:`MOST_BESIDE`.
+    their own beside it, so that its numbers end where the lines do, and so does the name of an axis
+    above them. Lines that end outside of their panel have no name, and neither has any of a panel
+    with more than :data:`MOST_BESIDE`. Of those that end together, at least :data:`LEAST_TOGETHER`,
+    a label tells how many and where, if their own names would stand far from them.
 
     Args:
         figure: Of :func:`~grace_geom.plots.training.stack`, whose axes have ranges and domains.
@@ -128,17 +144,44 @@ def name_panels(figure: go.Figure, legend: Legend) -> go.Figure:
     for (_, y), lines in _ends(figure, legend).items():
         own = layout[f"yaxis{y[1:]}"]
         (low, high), (bottom, top) = own.range, own.domain
-        axis = _Heights(low, high, (top - bottom) * inner, own.type == "log")
+        percent = "%" in (own.tickformat or "")
+        axis = _Heights(low, high, (top - bottom) * inner, own.type == "log", percent)
         inside = {r: end for r, end in lines.items() if 0 <= axis.pixel(end[1]) <= axis.tall}
         if len(inside) <= min(MOST_BESIDE, axis.tall / LINE):
             traces += _beside(inside, legend, axis, edge, y)
     if not traces:
         return figure
-    there = layout.to_plotly_json()
-    there["xaxis"]["domain"] = [0, 1 - COLUMN]
-    there["xaxis2"] = {"domain": [1 - COLUMN, 1], "range": [0, 1], "anchor": "y", "visible": False,
-                       "fixedrange": True}  # fmt: skip
+    there = _with_column(layout.to_plotly_json(), {trace["yaxis"] for trace in traces})
     return made([*traces, *(trace.to_plotly_json() for trace in figure.data)], there)
+
+
+def _hidden(y: str) -> str:
+    """The axis of a panel's names: with the panel's own its grid would go through them."""
+    return f"y{100 + int(y[1:] or 1)}"
+
+
+def _with_column(layout: dict[str, Any], used: Collection[str]) -> dict[str, Any]:
+    """A layout with the column of names, its axes ``used``, and the name of the axis above on the
+    line of its numbers.
+    """
+    layout["xaxis"]["domain"] = [0, 1 - COLUMN]
+    own = {_hidden(name.replace("axis", "")): name for name in layout if name.startswith("yaxis")}
+    shown = [name for name in own if name in used]
+    layout["xaxis2"] = {"domain": [1 - COLUMN, 1], "range": [0, 1], "anchor": shown[0],
+                        "visible": False, "fixedrange": True}  # fmt: skip
+    for name in shown:
+        panel = layout[own[name]]
+        layout[f"yaxis{name[1:]}"] = {
+            **{key: panel[key] for key in ("domain", "range", "type") if key in panel},
+            "anchor": "x2", "matches": own[name].replace("axis", ""), "visible": False,
+        }  # fmt: skip
+    for note in layout["annotations"]:
+        if note.get("name") == ALONG_NOTE:
+            lifted = note["yshift"] - OVER_AXIS
+            layout["margin"]["t"] -= lifted
+            layout["height"] -= lifted
+            note |= {"xanchor": "left", "xshift": BESIDE, "yshift": 4}
+    return layout
 
 
 def _beside(
@@ -146,17 +189,52 @@ def _beside(
 ) -> list[dict[str, Any]]:
     """Names in the column beside a panel whose horizontal axis ends at ``edge``."""
     names = fitted({run: legend.names[run] for run in lines}, LETTERS)
-    wanted = {run: axis.pixel(value) for run, (_, value) in lines.items()}
-    traces = []
-    for run, pixel in stacked(wanted, axis.tall).items():
-        (x, value), color = lines[run], legend.looks[run].color
-        own = {"legendgroup": run, "name": f"{plain_html(legend.names[run])}, at its end"}
+    together = _together(lines, axis)
+    told = {run for runs in together for run in runs}
+    wanted: dict[Any, float] = {r: axis.pixel(v) for r, (_, v) in lines.items() if r not in told}
+    wanted |= {runs: axis.pixel(_middle(lines, runs)) for runs in together}
+    traces, column = [], {"xaxis": "x2", "yaxis": _hidden(y)}
+    for who, pixel in stacked(wanted, axis.tall).items():
         to = LEAD, axis.value(pixel)
-        traces.append(
-            _lead((0.0, value), to, names[run], color) | own | {"xaxis": "x2", "yaxis": y}
-        )
-        traces.append(_thin([x, edge], [value, value], color) | own | {"xaxis": "x", "yaxis": y})
+        if isinstance(who, tuple):
+            ys = sorted(lines[run][1] for run in who)
+            ends = dict.fromkeys((axis.rounded(ys[0]), axis.rounded(ys[-1])))
+            where = "\u2013".join(ends) + "%" * axis.percent
+            label = _shared(ys, (LEAD / 4, *to), where, legend)
+            traces += [trace | column for trace in label]
+            continue
+        own = {"legendgroup": who, "name": f"{plain_html(legend.names[who])}, at its end"}
+        lead = _lead((0.0, lines[who][1]), to, names[who], legend.looks[who].color)
+        traces.append(lead | own | column)
+    for run, (x, value) in lines.items():
+        own = {"legendgroup": run, "name": f"{plain_html(legend.names[run])}, at its end"}
+        thin = _thin([x, edge], [value, value], legend.looks[run].color)
+        traces.append(thin | own | {"xaxis": "x", "yaxis": y})
     return traces
+
+
+def _together(lines: Ends, axis: _Heights) -> list[tuple[str, ...]]:
+    """Lines that share a label in a panel: groups of ends less than half a label apart, where one's
+    own name would stand more than a third of the panel away from it.
+    """
+    wanted = {run: axis.pixel(y) for run, (_, y) in lines.items()}
+    found = stacked(wanted, axis.tall)
+    return [
+        tuple(group) for group in _close(sorted(wanted, key=wanted.__getitem__), wanted, LINE / 2)
+        if len(group) >= LEAST_TOGETHER
+        and any(abs(found[r] - wanted[r]) > axis.tall / 3 for r in group)
+    ]  # fmt: skip
+
+
+def _close(order: Sequence[str], at: Mapping[str, float], apart: float) -> list[list[str]]:
+    """Runs in rising order in groups of neighbours that are less than ``apart`` from each other."""
+    groups: list[list[str]] = []
+    for run in order:
+        if groups and at[run] - at[groups[-1][-1]] < apart:
+            groups[-1].append(run)
+        else:
+            groups.append([run])
+    return groups
 
 
 def _thin(x: Sequence[float | None], y: Sequence[float | None], color: str) -> dict[str, Any]:
@@ -178,18 +256,20 @@ def _lead(
 
 
 def _shared(
-    ys: Sequence[float], at: tuple[float, float, float], legend: Legend
+    ys: Sequence[float], at: tuple[float, float, float], where: str, legend: Legend
 ) -> list[dict[str, Any]]:
     """A bracket over the ends of lines, and how many they are.
 
     Args:
         ys: Heights of the ends, in rising order.
         at: Places of the bracket and of the label, and the height of the label.
+        where: The ends in words.
         legend: Of the ground.
     """
     bracket, x, height = at
     muted = legend.ground.muted
-    lead = _lead((bracket, _halfway(ys)), (x, height), f"{len(ys)} at {_range(ys)}", muted)
+    said = f"{len(ys)} at {where}".replace("-", "\u2212")
+    lead = _lead((bracket, _halfway(ys)), (x, height), said, muted)
     own = {"name": f"{len(ys)} lines, at their ends"}
     return [lead | own, _thin([bracket] * 2, [ys[0], ys[-1]], muted) | own]
 
@@ -199,8 +279,7 @@ def _range(ys: Sequence[float]) -> str:
     low, high = ys[0], ys[-1]
     told = [(f"{low:.{digits}g}", f"{high:.{digits}g}") for digits in (2, 3)]
     one, other = next((pair for pair in told if pair[0] != pair[1]), told[0])
-    said = one if one == other else f"{one}\u2013{other}"
-    return said.replace("-", "\u2212")
+    return one if one == other else f"{one}\u2013{other}"
 
 
 def _joined(lines: Ends, behind: Collection[str], axis: _Heights) -> list[tuple[str, ...]]:
@@ -211,14 +290,8 @@ def _joined(lines: Ends, behind: Collection[str], axis: _Heights) -> list[tuple[
     wanted = {run: axis.pixel(y) for run, (_, y) in lines.items()}
     grey = sorted((run for run in lines if run in behind), key=wanted.__getitem__)[1:-1]
     found = stacked(wanted, max(axis.tall, LINE * len(lines)))
-    groups: list[list[str]] = []
-    for run in grey:
-        if groups and wanted[run] - wanted[groups[-1][-1]] < LINE:
-            groups[-1].append(run)
-        else:
-            groups.append([run])
     return [
-        tuple(group) for group in groups
+        tuple(group) for group in _close(grey, wanted, LINE)
         if len(group) >= LEAST_JOINED and any(abs(found[r] - wanted[r]) > LINE for r in group)
     ]  # fmt: skip
 

@@ -18,6 +18,7 @@ from grace_geom.plots.palette import Ground, of_sets
 from grace_geom.plots.placing import add_leaders, label_at, place_labels
 from grace_geom.plots.shift import ENDS, TICKS
 from grace_geom.plots.style import dressed, faint, plain_html, see_through
+from grace_geom.plots.texts import begun
 from grace_geom.plots.variants import LONG, fitted, too_long
 from grace_geom.records import Estimate
 from grace_geom.records.fit import Fit
@@ -31,6 +32,10 @@ PITCH, TITLE = 72, 11
 """Pixels between two parallel axes at the least, and letters of a line of their titles."""
 COPIES = (0, -0.7, 0.7)
 """Pixels by which a line of parallel axes is drawn beside itself: plotly's are a pixel thick."""
+HALO = [(x, y) for x in (-3, -1, 1, 3) for y in (-2, 0, 2)]
+"""Pixels by which a number of parallel axes is drawn beside itself in the ground's colour, below
+itself: no line goes through it.
+"""
 
 
 @dataclass(frozen=True)
@@ -322,7 +327,7 @@ def parallel(columns: Sequence[Column], runs: Sequence[str], legend: Legend) -> 
         "label": "", "values": list(range(n)), "tickvals": list(range(n)), "range": [-0.5, n - 0.5],
         "ticktext": [plain_html(short[run]) for run in runs],
     }  # fmt: skip
-    heads = [textwrap.wrap(column.title, TITLE, break_long_words=False) for column in columns]
+    heads = [textwrap.wrap(begun(c.title), TITLE, break_long_words=False) for c in columns]
     above, inner = max(map(len, heads)) <= 2, max(256, 24 * n + 22)  # more would lie over the axes
     every = [_dimension(c, runs) | {"label": "<br>".join(map(plain_html, head))}
              for c, head in zip(columns, heads, strict=True)]  # fmt: skip
@@ -334,7 +339,11 @@ def parallel(columns: Sequence[Column], runs: Sequence[str], legend: Legend) -> 
         "dimensions": [_thick(dimension, inner) for dimension in (names, *every)],
         "labelfont": {"size": 12, "color": legend.ground.text},
         "labelside": "top" if above else "bottom",
-        "tickfont": {"size": 12, "color": legend.ground.text},
+        "tickfont": {
+            "size": 12,
+            "color": legend.ground.text,
+            "shadow": ", ".join(f"{x}px {y}px 1px {legend.ground.paper}" for x, y in HALO),
+        },
         "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},
     }
     longest = max(map(len, short.values()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from grace_geom.plots.crossing import crossed, through
 from grace_geom.plots.palette import Ground
 from grace_geom.plots.style import plain_html
 from grace_geom.records import Estimate
@@ -21,7 +22,9 @@ LINE = 16
 _LEADER = 40.0
 _LED = [(r, math.pi * k / 8) for r in (22, 34, 48, 64) for k in range(16) if k % 4]
 _CROSSING = 300.0  # of one line with another
+_THROUGH = 1200.0  # of a line with the marker of another point, which would seem to have its name
 _ROUNDS = 4
+_DEAR = 800.0  # what all places cost together where another order is tried
 _HALF = 11  # pixels from the middle of a point to the edge of its ring
 
 Point = tuple[Estimate, Estimate]
@@ -113,18 +116,39 @@ def place_labels(
     widths = {run: _width(text) for run, text in texts.items()}
     tried = {run: _places(at[run], width) for run, width in widths.items()}
     slim = {} if narrow is None else _squeezed(at, widths, (narrow, size[1]), size[0])
+    turns = {run: order.index(run) for run in tried}
+    chosen, dear = _settled(tried, slim, scene, turns)
+    if dear > _DEAR:  # whoever chooses first may take the only room of another
+        back = dict(reversed(tried.items()))
+        chosen = min((chosen, dear), _settled(back, slim, scene, turns), key=lambda way: way[1])[0]
+    return uncrossed({run: tried[run].names[chosen[run]] for run in tried}, at)
+
+
+def _settled(
+    tried: Mapping[str, _Tried], slim: Mapping[str, _Tried], scene: _Scene, turns: Mapping[str, int]
+) -> tuple[dict[str, int], float]:
+    """Numbers of the places that names take in turn, and again until none finds a better one; and
+    what they cost together.
+
+    Args:
+        tried: The places of each.
+        slim: The same in a narrower plot, if there is one.
+        scene: Points and lines.
+        turns: Numbers of the names' points.
+    """
     chosen: dict[str, int] = {}
     for _ in range(_ROUNDS):
-        before = dict(chosen)
+        before, sum_of = dict(chosen), 0.0
         for run, places in tried.items():
             others = [tried[o] for o in chosen if o != run], [chosen[o] for o in chosen if o != run]
-            cost = _cost(places, order.index(run), scene, *_written(*others), _lines(*others))
+            cost = _cost(places, turns[run], scene, *_written(*others), _lines(*others))
             if run in slim:
                 cost = cost + _there(slim[run], [slim[o] for o in chosen if o != run], others[1])
             chosen[run] = int(cost.argmin())
+            sum_of += float(cost.min())
         if chosen == before:
             break
-    return uncrossed({run: tried[run].names[i] for run, i in chosen.items()}, at)
+    return chosen, sum_of
 
 
 def _squeezed(
@@ -142,6 +166,7 @@ def _squeezed(
         others = np.array([middle for other, middle in there.items() if other != run])
         places.base = _outside(places.boxes, size)
         places.base += 2 * _covered(places.boxes, _around(others.reshape(-1, 2)))
+        places.base += _THROUGH * through(places.paths, others.reshape(-1, 2))
     return found
 
 
@@ -167,7 +192,7 @@ def uncrossed(places: Mapping[str, str], at: Mapping[str, tuple[float, ...]]) ->
     starts = np.array([at[run] for run in led]).reshape(-1, 2)
     ends = starts + np.array([places[run].split()[1:] for run in led], float).reshape(-1, 2)
     while True:
-        crossing = np.argwhere(_crossed(np.stack([starts, ends], axis=1)))
+        crossing = np.argwhere(crossed(np.stack([starts, ends], axis=1)))
         if not len(crossing):
             break
         i, j = crossing[0]
@@ -267,9 +292,10 @@ def _cost(
     # Where another point lies over the name's own, each line begins within that one too.
     begins = _gaps(_around(scene.middles[own : own + 1], 0), places.paths.reshape(-1, 2)) < 16
     away = np.where(begins.reshape(*led.shape, -1, 1), np.nan, places.paths)
-    crossed = _within(away, _around(others, 12)) + _within(places.paths, written)
-    cost = cost + np.where(led, 100.0 * crossed, 0.0)
-    both = _crossed(places.paths[:, [0, -1]], led_to).sum(axis=1)
+    near = _within(away, _around(others, 12)) + _within(places.paths, written)
+    cost = cost + np.where(led, 100.0 * near, 0.0)
+    cost = cost + _THROUGH * through(places.paths, others)
+    both = crossed(places.paths[:, [0, -1]], led_to).sum(axis=1)
     cost = cost + np.where(led, _CROSSING * both, 0.0)
     if len(others):
         gap = _gaps(boxes, scene.middles[own : own + 1])[:, 0]
@@ -292,25 +318,6 @@ def _lines(places: Sequence[_Tried], chosen: Sequence[int]) -> np.ndarray:
     ends = [p.paths[i][[0, -1]] for p, i in zip(places, chosen, strict=True)]
     known = [pair for pair in ends if not np.isnan(pair).any()]
     return np.array(known).reshape(-1, 2, 2)
-
-
-def _crossed(lines: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
-    """``(n, m)``: whether lines ``(n, 2, 2)`` cross ``others`` ``(m, 2, 2)``, default each other:
-    the ends of either lie on both sides of the other. What is not finite crosses nothing.
-    """
-    others = lines if others is None else others
-    a, b = lines[:, None, 0], lines[:, None, 1]
-    c, d = others[None, :, 0], others[None, :, 1]
-    apart = _side(a, b, c) * _side(a, b, d) < 0
-    found: np.ndarray = apart & (_side(c, d, a) * _side(c, d, b) < 0)
-    return found
-
-
-def _side(a: np.ndarray, b: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """> 0 where a point lies left of the way from ``a`` to ``b``."""
-    (x, y), (u, v) = np.moveaxis(b - a, -1, 0), np.moveaxis(p - a, -1, 0)
-    found: np.ndarray = x * v - y * u
-    return found
 
 
 def _bars(p: Point, at: Sequence[float], scale: Sequence[float]) -> list[Sequence[float]]:

@@ -58,6 +58,10 @@ MOST_MARKED, FEW_POINTS, MOST_ABOVE_AXIS = 5, 5, 2
 """Lines whose points are marked: more hide each other, but those of few points. Panels above their
 axis: it heads more.
 """
+OVER_AXIS, LIFTED, NARROW = 26, 17, 330
+"""Pixels from the first panel to its name, over the numbers of the axis; from there to the axis'
+name where both do not fit on one line of the narrowest figure, a telephone's; and its width.
+"""
 BAND = 0.15
 """Strength of the colour of a band."""
 FEW = 20
@@ -279,13 +283,13 @@ def _axis(letter: str, turn: int) -> str:
 def _unit(records: Mapping[str, Rows], view: View) -> tuple[float, str]:
     """What a unit of the axis is in the log's units, and what the axis is called."""
     if view.along == "share":
-        return 0.01, "Share of each log (%)"
+        return 0.01, "Share of log (%)"
     if view.along != "seconds":
         return 1.0, ALONG[view.along]
     known = [number(row.get("seconds")) or 0.0 for rows in records.values() for row in rows]
     longest = max(known, default=0.0)
     _, seconds, name = next(unit for unit in _UNITS if longest >= unit[0])
-    return seconds, f"Time of training ({name})"
+    return seconds, f"Time ({name})"
 
 
 def _drawn(
@@ -305,7 +309,7 @@ def _drawn(
         "range": [0, 1.03 * last] if last else [-0.5, 1],
         "title": {} if above else {"text": along, "standoff": 6},
     }}  # fmt: skip
-    notes = []
+    notes, lifted = [], LIFTED if above and not _fits(_short(shown[0][0]), along) else 0
     for turn, (key, lines) in enumerate(shown, 1):
         tall = first if turn == 1 else _PANEL
         top = 1 if turn == 1 else 1 - (first - _PANEL + (turn - 1) * (_PANEL + _GAP)) / inner
@@ -316,13 +320,14 @@ def _drawn(
         numbers = axis(key, held, view.scale, min(len(far), MOST_BEYOND + 1) * LINE / tall)
         axes[_axis("yaxis", turn)] = numbers | at | {"anchor": "x", "nticks": 5}
         head = _written(plain_html(_short(key)), own, legend.ground.text, above and turn == 1)
-        notes += [head] if turn > 1 or not above else [head, _along(along, head, legend)]
+        notes += [head] if turn > 1 or not above else [head, _along(along, head, lifted, legend)]
         if far:
             notes.append(_beyond({legend.names[run]: heights[run] for run in far}, head, legend))
     return dressed(
-        [line for _, lines in shown for line in lines], legend.ground, inner + _AROUND, **axes,
+        [line for _, lines in shown for line in lines], legend.ground, inner + _AROUND + lifted,
+        **axes,
         annotations=notes, showlegend=False, hovermode="x unified", hoversubplots="axis",
-        uirevision=view.along, margin={"t": 48 if above else 26},
+        uirevision=view.along, margin={"t": 48 + lifted if above else 26},
         hoverlabel={"namelength": -1, "bgcolor": legend.ground.paper},
     )  # fmt: skip
 
@@ -332,13 +337,21 @@ def _written(text: str, panel: str, color: str, over_axis: bool) -> dict[str, An
     return {
         "text": text, "showarrow": False, "x": 0, "xref": "x domain", "xanchor": "left",
         "y": 1, "yref": f"{panel} domain", "yanchor": "bottom",
-        "yshift": 26 if over_axis else 3, "font": {"size": 13, "color": color},
+        "yshift": OVER_AXIS if over_axis else 3, "font": {"size": 13, "color": color},
     }  # fmt: skip
 
 
-def _along(text: str, head: Mapping[str, Any], legend: Legend) -> dict[str, Any]:
-    """What the axis above the first panel is, at the other end of the line of the panel's name."""
+def _fits(name: str, along: str) -> bool:
+    """Whether the names of a panel and of the axis have room on one line."""
+    return 5.9 * len(name) + 5.4 * len(along) + 8 <= NARROW
+
+
+def _along(text: str, head: Mapping[str, Any], lifted: int, legend: Legend) -> dict[str, Any]:
+    """What the axis above the first panel is, at the other end of the line of the panel's name, or
+    above that line.
+    """
     return {**head, "text": text, "x": 1, "xanchor": "right", "name": ALONG_NOTE,
+            "yshift": head["yshift"] + lifted,
             "font": {"size": 12, "color": legend.ground.muted}}  # fmt: skip
 
 

@@ -214,7 +214,10 @@ def of_costs(passes: float | None, seconds: float | None) -> Numbers:
     """
     known = {
         Quantity("cost/passes", "step in forward passes", "cost"): (passes, "the study's timing"),
-        Quantity("cost/step", "step (s)", "cost"): (seconds, "the training log, the whole run"),
+        Quantity("cost/step", "time a step (s)", "cost"): (
+            seconds,
+            "the training log, the whole run",
+        ),
     }
     return {
         quantity: Datum(value, source=source)

@@ -10,6 +10,7 @@ from app.catalogue import Catalogue, catalogue
 from app.grouped import alone, grouped, in_names
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.numbers import Axis
+from grace_geom.plots.palette import LIGHT
 from grace_geom.records.fit import line_of, together
 from grace_geom.records.numbers import Datum, Quantity
 from tests.app.conftest import sees, specs, write_run
@@ -29,13 +30,18 @@ def answer(app) -> str:
 def test_the_sentence_says_the_direction_and_whether_it_is_clear():
     falling = together([1, 2, 3, 4, 5, 6], [9, 8.2, 7.1, 5.9, 5.2, 4.0])
     said = plain(relations.sentence((DRIFT, ZS), 6, falling))
-    assert said.startswith("Over 6 runs **ZS** falls with **weight drift**, clearly: r = −1.00 [")
+    begins = (
+        "Over 6 runs zero-shot accuracy (**ZS**) falls with **weight drift**, clearly: r = −1.00 ["
+    )
+    assert said.startswith(begins)
+    assert relations.axis_title(ZS) == "Zero-shot accuracy, ZS (%)"
+    assert relations.axis_title(DRIFT) == "Weight drift"
     assert "too few" not in said and said.endswith("p = 0.0028.")
     many = together(range(20), range(20))
     assert plain(relations.sentence((DRIFT, ZS), 20, many)).endswith("p < 0.001.")
     unsure = together([1, 2, 3, 4], [1, 3, 2, 4])
     said = plain(relations.sentence((DRIFT, ZS), 4, unsure))
-    assert "**ZS** does not clearly go with **weight drift**: r = +0.80 [−0.70, +1.00]" in said
+    assert "(**ZS**) does not clearly go with **weight drift**: r = +0.80 [−0.70, +1.00]" in said
     assert said.endswith("p = 0.33, too few runs for a rank test.")
     assert "cannot be said of 1 run:" in relations.sentence((DRIFT, ZS), 1, None)
     assert "both axes" in relations.sentence((ZS, ZS), 4, unsure)
@@ -122,7 +128,8 @@ def test_a_preset_draws_its_numbers_and_the_link_says_so(opened, lab):
     assert all(figure.proto.alt for figure in app.get("plotly_chart"))
     app.button(key="numbers_preset_effective").click().run()
     assert not app.exception
-    assert "Over 4 runs **OOD**" in answer(app) and "with **ID**" in answer(app)
+    assert "Over 4 runs mean accuracy under shift (**OOD**)" in answer(app)
+    assert "with accuracy in distribution (**ID**)" in answer(app)
     assert "through the 3 runs trained without attack" in answer(app)
     scatter, parallel = specs(app)
     hollow = [
@@ -131,6 +138,8 @@ def test_a_preset_draws_its_numbers_and_the_link_says_so(opened, lab):
     assert sorted(hollow) == ["ft-s0", "ft-s1", "zero-shot-s0"]
     assert "50" in scatter["layout"]["yaxis"]["ticktext"]
     assert parallel["data"][0]["type"] == "parcoords"
+    styles = [e.proto.body for e in app.get("html")]
+    assert any(f".domain,.tick>line){{stroke:{LIGHT.muted}" in body for body in styles)
     app.selectbox(key="numbers_color").select("seed").run()
     assert not app.exception and "Colours: seed" in sees(app)
     boxes = [e.proto.body for e in app.get("html") if ".st-key-scrolled-parallel" in e.proto.body]
@@ -138,7 +147,7 @@ def test_a_preset_draws_its_numbers_and_the_link_says_so(opened, lab):
     labels = [d.get("label") for d in parallel["data"][0]["dimensions"]]
     assert not any("radius" in label for label in labels if label)  # most runs have none
     again = opened(lab, "numbers", over="none", numbers_x="ID", numbers_y="Adv")
-    assert "**Adv**" in answer(again) and "with **ID**" in plain(answer(again))
+    assert "(**Adv**)" in answer(again) and "(**ID**)" in plain(answer(again))
 
 
 def test_runs_without_numbers_are_borne_and_settings_that_differ_are_listed(opened, broken):

@@ -4,7 +4,14 @@ import json
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import streamlit
+from PIL import ImageFont
+
+from grace_geom.plots import training
+from grace_geom.plots.ends import name_panels
+from grace_geom.plots.legend import Identity, Legend
 from tests.app.conftest import evaluation, sees, specs, write_run
 
 
@@ -24,7 +31,36 @@ def test_runs_of_unlike_lengths_stand_against_shares_of_their_logs(opened, runs)
     write_run(runs, "demo/long-s0", None, steps=300, total=300)
     app = opened(runs, "training", runs=["demo/ft-s0", "demo/long-s0"])
     assert app.segmented_control(key="training_against").value == "share"
-    assert specs(app)[0]["layout"]["xaxis"]["title"]["text"] == "Share of each log (%)"
+    assert specs(app)[0]["layout"]["xaxis"]["title"]["text"] == "Share of log (%)"
+
+
+FONT = "static/static/media/SourceSansVF-Upright*.woff2"
+
+
+def letters(size: int) -> ImageFont.FreeTypeFont:
+    """The page's own, to measure with."""
+    (file,) = Path(streamlit.__file__).parent.glob(FONT)
+    font = ImageFont.truetype(file, size)
+    font.set_variation_by_name("Regular")
+    return font
+
+
+def test_no_name_of_a_panel_lies_over_that_of_its_axis_at_any_width():
+    names, axes = letters(13), letters(12)
+    run = Legend.of({"a": Identity("ft", "ft")}, {"a": "a"})
+    for key in training.TITLES:
+        others = [k for k in ("loss", "lr", "grad_norm") if k != key][:2]
+        logs = {"a": [dict.fromkeys(("step", key, *others), 1.0)]}
+        plain = training.stack(logs, run, [key, *others], training.View("share"))
+        for figure in (plain, name_panels(plain, run)):
+            head, along = (n for n in figure.layout.annotations if n.yref == "y domain")
+            said, over = axes.getlength(along.text), names.getlength(head.text)
+            for wide in (330, 420):  # between the margins, on a telephone and a laptop
+                axis = wide * (figure.layout.xaxis.domain or (0, 1))[1]
+                begins = axis + along.xshift if along.xanchor == "left" else axis - said
+                assert max(over, begins + said) <= wide + 12, "the figure ends there"
+                apart = along.yshift != head.yshift or over + 6 <= begins
+                assert apart, (head.text, wide)
 
 
 def _lines(figure):

@@ -84,16 +84,64 @@ def test_panels_below_each_other_have_names_beside_an_axis_that_ends_where_lines
     plain = training.stack(logs, LEGEND, ["loss", "train_acc"])
     figure = name_panels(plain, LEGEND)
     leads = [t for t in figure.data if t.mode == "lines+text"]
-    assert [(t.xaxis, t.yaxis) for t in leads] == [("x2", "y")] * 4 + [("x2", "y2")] * 4
+    assert [(t.xaxis, t.yaxis) for t in leads] == [("x2", "y101")] * 4 + [("x2", "y102")] * 4
+    for own, names_of in ((figure.layout.yaxis, figure.layout.yaxis101),
+                          (figure.layout.yaxis2, figure.layout.yaxis102)):  # fmt: skip
+        assert (own.range, own.domain, own.type) == (names_of.range, names_of.domain, names_of.type)
+        assert names_of.visible is False, "the grid ends where the lines do"
     for lead in leads:
         (line,) = (
-            t for t in plain.data if (t.legendgroup, t.yaxis) == (lead.legendgroup, lead.yaxis)
+            t
+            for t in plain.data
+            if (t.legendgroup, t.yaxis)
+            == (lead.legendgroup, lead.yaxis.replace("10", "").rstrip("1"))
         )
         assert lead.y[0] == line.y[-1] and lead.textfont.color == line.line.color
     assert figure.layout.xaxis.range == plain.layout.xaxis.range
     assert figure.layout.xaxis.domain[1] == figure.layout.xaxis2.domain[0]
     assert spoken(figure) == spoken(plain) and said({"": figure}, LEGEND.names) == ""
     static.draw(figure, 7).draw_without_rendering()
+
+
+def test_lines_that_end_together_share_a_label_where_their_names_would_fan_out():
+    runs = [f"run{i}" for i in range(9)]
+    legend = Legend.of(
+        {r: Identity("ft", "ft", i) for i, r in enumerate(runs)}, {r: r for r in runs}
+    )
+    ends = {
+        "lr": [4e-6 * i for i in range(9)],  # on an axis to 0.006: together
+        "images_per_s": [600, *range(94, 126, 4)],
+        "train_acc": [0.9, *(0.12 + 0.003 * i for i in range(8))],
+        "loss": [1 + 0.12 * i for i in range(9)],  # each near its own name
+    }
+    starts = {"lr": 0.006, "images_per_s": 600, "train_acc": 0.1, "loss": 3.0}
+    logs = {
+        run: [{"step": 0} | starts, {"step": 1} | {key: y[i] for key, y in ends.items()}]
+        for i, run in enumerate(runs)
+    }
+    figure = name_panels(training.stack(logs, legend, [*ends]), legend)
+    said: dict[str, list[str]] = {}
+    for lead in figure.data:
+        if lead.mode == "lines+text":
+            said.setdefault(lead.yaxis, []).append(lead.text[1].strip())
+    assert said["y101"] == ["9 at 0"]
+    assert sorted(said["y102"]) == ["8 at 90\u2013120", "run0"]
+    assert sorted(said["y103"]) == ["8 at 12\u201314%", "run0"]
+    assert sorted(said["y104"]) == runs
+    (bracket,) = (t for t in figure.data if t.yaxis == "y102" and t.mode == "lines")
+    assert bracket.y == (94, 122) and bracket.x[0] == bracket.x[1] > 0
+    static.draw(figure, 7).draw_without_rendering()
+
+
+def test_the_name_of_the_axis_above_stands_at_its_end_on_the_line_of_its_numbers():
+    logs = {"a": [dict.fromkeys(("step", "loss", "lr", "loss_original"), 1.0)]}
+    plain = training.stack(logs, LEGEND, ["loss_original", "lr", "loss"], training.View("share"))
+    figure = name_panels(plain, LEGEND)
+    head, along = figure.layout.annotations[:2]
+    assert (along.x, along.xanchor, along.text) == (1, "left", "Share of log (%)")
+    assert along.yshift + 18 < head.yshift, "below the name of the panel"
+    rooms = [f.layout.height - f.layout.margin.t for f in (plain, figure)]
+    assert rooms[0] == rooms[1] and plain.layout.margin.t > figure.layout.margin.t
 
 
 def test_a_line_beyond_its_panel_and_lines_of_a_crowd_have_no_names():

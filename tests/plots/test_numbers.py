@@ -135,6 +135,47 @@ def test_names_are_clear_of_each_other_on_a_telephone_too():
             assert apart or other[1] >= one[3], (width, a, b)
 
 
+DRIFTS = {
+    "adv-flyp-s0": (0.2248, 61.29), "agft-s0": (0.1066, 49.57), "at · attack steps 1": (0.4308, 33.72),
+    "at": (0.2376, 49.64), "comp-tga-s0": (0.2316, 53.53), "grace-plus-s0": (0.391, 60.75),
+    "grace-s0": (0.5173, 46.36), "lora-mix-at-s0": (0.5151, 46.51), "mix-at-s0": (0.2321, 46.21),
+    "tga-zsr-s0": (0.2228, 55.82), "ucat-s0": (0.2158, 57.09),
+}  # fmt: skip
+"""Relative weight drift and zero-shot accuracy of eleven runs."""
+
+
+def test_a_line_to_a_name_passes_no_other_marker():
+    at = {run: (Datum(x), Datum(y / 100, y / 100 - 0.009, y / 100 + 0.009))
+          for run, (x, y) in DRIFTS.items()}  # fmt: skip
+    legend = Legend.of({r: Identity(r, r) for r in at}, {r: r for r in at})
+    line = line_of(*zip(*DRIFTS.values(), strict=True))
+    figure = scatter(at, legend, Axis("x"), Axis("y", share=True), Drawn(line))
+    spans = figure.layout.xaxis.range, figure.layout.yaxis.range
+    led = 0
+    for width in (760, NARROW):
+        scale = [n / (high - low) for n, (low, high) in zip((width, 330), spans, strict=True)]
+        middles = {run: np.multiply(scale, place) for run, place in DRIFTS.items()}
+        for note in figure.layout.annotations:
+            own = np.multiply(scale, (note.x, note.y))
+            along = own + np.linspace(0, 1, 500)[:, None] * np.array([note.ax, -note.ay])
+            for run, middle in middles.items():
+                if np.linalg.norm(middle - own) > 9:  # others lie over the point itself
+                    led += 1
+                    gap = np.linalg.norm(along - middle, axis=1).min()
+                    assert gap > 8, (width, note.text, run, gap)
+    assert led
+
+
+@pytest.mark.parametrize("ground", [LIGHT, DARK])
+def test_numbers_of_parallel_axes_have_a_halo_in_the_colour_of_the_page(ground):
+    legend = Legend.of({run: Identity(run, run) for run in RUNS}, {r: r for r in RUNS}, ground)
+    figure = parallel([Column(c, dict.fromkeys(RUNS, 0.5)) for c in "ab"], RUNS, legend)
+    shadow = figure.data[0].tickfont.shadow.split(", ")
+    assert {one.split()[-1] for one in shadow} == {ground.paper}
+    beside = [int(one.split()[0].removesuffix("px")) for one in shadow]
+    assert (min(beside), max(beside)) == (-3, 3), "wider than the space between two digits"
+
+
 def test_parallel_axes_have_room_for_their_titles_and_short_names():
     long = {"ft": "ft · attack steps 1 · alpha 5/255 · max steps 588", "at": "at", "grace": "grace"}
     legend = Legend.of({r: Identity(r, r) for r in RUNS}, long)
@@ -144,14 +185,14 @@ def test_parallel_axes_have_room_for_their_titles_and_short_names():
     title = trace.dimensions[2].label
     assert (
         max(map(len, title.split("<br>"))) <= 11
-        and title.replace("<br>", " ") == columns[1].title.strip()
+        and title.replace("<br>", " ") == columns[1].title.strip().capitalize()
     )
     assert (
         trace.labelside == "bottom" and figure.layout.margin.b > 100
     )  # below, any number of lines
     assert figure.layout.height - figure.layout.margin.t - figure.layout.margin.b >= 256
     (few,) = parallel([Column("learning rate", {}, few=True), columns[2]], RUNS, legend).data
-    assert few.labelside == "top" and few.dimensions[1].label == "learning<br>rate"
+    assert few.labelside == "top" and few.dimensions[1].label == "Learning<br>rate"
     assert parallel_width(figure) > 3 * 72
     assert all(len(name) <= 30 for name in trace.dimensions[0].ticktext)
     assert figure.layout.margin.l < 250

@@ -56,7 +56,7 @@ def test_parallel_axes_have_their_ends_and_names():
     columns = [Column("lr", {"ft": 0.1, "grace": 0.3}), Column("gv", {"ft": "off"}, few=True)]
     figure = parallel(columns, RUNS, LEGEND)
     assert figure is not None
-    assert spoken(figure) == "runs: ft, grace; lr: 0.1 to 0.3; gv: \u2013, off."
+    assert spoken(figure) == "runs: ft, grace; Lr: 0.1 to 0.3; Gv: \u2013, off."
 
 
 def test_rows_have_the_lowest_and_the_highest():

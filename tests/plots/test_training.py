@@ -49,6 +49,18 @@ def test_panels_stand_below_each_other_on_one_axis_that_the_pointer_shares():
     assert (two.anchor, two.side) == ("y2", "bottom")
 
 
+def test_the_name_of_an_axis_stands_above_that_of_the_first_panel_where_both_have_no_room():
+    rows = [dict.fromkeys(("step", "loss_contrastive", "loss_original", "lr", "loss"), 1.0)]
+    for first, view, lifted in (
+        ("loss_contrastive", "share", 0), ("loss_original", "step", 0), ("loss_original", "share", 1)
+    ):  # fmt: skip
+        figure = training.stack({"a": rows}, legend("a"), [first, "lr", "loss"], View(view))
+        head, along = figure.layout.annotations[:2]
+        assert (along.yshift - head.yshift > 12) == bool(lifted), (first, view)
+        free = figure.layout.margin.t - along.yshift
+        assert free > 12, "the letters are on the figure"
+
+
 @pytest.mark.parametrize("key", [key for key in training.TITLES if key != "lr"])
 def test_panels_are_named_in_words_and_the_key_is_in_the_tooltip(key):
     figure = training.stack({"a": [{"step": 5, key: 0.5}]}, legend("a"), [key])
@@ -211,7 +223,7 @@ def test_numbers_stand_against_images_or_time_and_only_of_runs_that_logged_it():
     hours = [row | {"seconds": 3600.0 * row["step"]} for row in ROWS]
     figure = training.stack({"a": hours}, legend("a"), ["loss"], View("seconds"))
     assert list(figure.data[0].x) == list(range(1, 11))
-    assert figure.layout.xaxis.title.text == "Time of training (h)"
+    assert figure.layout.xaxis.title.text == "Time (h)"
 
 
 def test_shares_of_the_log_put_runs_of_unlike_lengths_over_each_other():
@@ -221,7 +233,7 @@ def test_shares_of_the_log_put_runs_of_unlike_lengths_over_each_other():
     assert list(short.x) == pytest.approx([20, 40, 60, 80, 100]) and list(short.y) == list(
         long.y[:5]
     )
-    assert figure.layout.xaxis.title.text == "Share of each log (%)"
+    assert figure.layout.xaxis.title.text == "Share of log (%)"
 
 
 def test_points_of_many_lines_have_no_markers_but_a_point_alone_has():
