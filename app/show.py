@@ -17,7 +17,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.fade import fading
-from app.shell import chosen, text
+from app.head import unbroken
+from app.shell import called, chosen, text
 from grace_geom.plots import coinciding, paper
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.paper import Exhibit
@@ -93,7 +94,7 @@ def figure(
     with at_least(least, key) if least else nullcontext():
         chart(fig, key, alt)
     if captioned:
-        st.caption(caption)
+        st.caption(unbroken(caption))
     downloads(exhibit({head: fig}, alt, caption, legend), key, table)
 
 
@@ -122,7 +123,7 @@ def panels(
             with st.container(width=width, gap="small"):
                 st.markdown(f"**{text(heads[title])}**")
                 chart(fig, f"{key}-{i}", f"{alt}: {title}")
-    st.caption(caption)
+    st.caption(unbroken(caption))
     downloads(exhibit(drawn, alt, caption), key, table)
 
 
@@ -144,7 +145,7 @@ def greys(names: Mapping[str, str], behind: Sequence[str], control: str) -> str:
     """
     if not behind:
         return ""
-    shown = [text(names[run]) for run in behind[:MOST_GREY]]
+    shown = [called(names[run]) for run in behind[:MOST_GREY]]
     more = len(behind) - len(shown)
     listed = f"{', '.join(shown)}{f' and {more} more' if more else ''}"
     return f" Thin grey lines: {listed}; “{control}” above colours them."
@@ -290,7 +291,7 @@ def chart(fig: go.Figure, key: str, alt: str) -> None:
 def coincide(drawn: Mapping[str, go.Figure | None]) -> str:
     """The end of a caption: which lines lie over each other; empty where none do."""
     known = {title: fig for title, fig in drawn.items() if fig is not None}
-    said = coinciding.said(known, {run: text(name) for run, name in chosen().names.items()})
+    said = coinciding.said(known, {run: called(name) for run, name in chosen().names.items()})
     return f" {said}" if said else ""
 
 
@@ -302,7 +303,7 @@ def whole(runs: Sequence[str], names: Mapping[str, str]) -> str:
         names: What is written for each run.
     """
     short = fitted({run: names[run] for run in runs}, LONG)
-    said = [f"{text(short[run])}: {text(names[run])}" for run in runs if short[run] != names[run]]
+    said = [f"{called(short[run])}: {text(names[run])}" for run in runs if short[run] != names[run]]
     return f" {'; '.join(said)}." if 0 < len(said) <= MOST_WHOLE else ""
 
 

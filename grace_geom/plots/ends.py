@@ -10,13 +10,13 @@ import plotly.graph_objects as go
 from grace_geom.plots.cells import CHROME
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.style import made, plain_html, see_through
-from grace_geom.plots.variants import fitted
+from grace_geom.plots.variants import LONG, fitted
 
-LETTERS = 16
-"""Of a name at the end of a line, about."""
+LETTERS = LONG
+"""Of a name at the end of a line: as many as a row has, so that a run has one name on a page."""
 LINE = 13
 """Pixels from one name to the next."""
-BEFORE, AWAY, ROOM = 0.03, 0.07, 0.36
+BEFORE, AWAY, ROOM = 0.03, 0.07, 0.42
 """Shares of the lines' width: room before the first point, from the last point to the names, and
 from there to the end of the axis.
 """
@@ -24,7 +24,7 @@ BRACKET = 0.02
 """Share of the lines' width from the last point to the bracket of lines that share a label."""
 LEAST_JOINED = 3
 """Lines in grey that share a label, at least."""
-MOST_BESIDE, COLUMN, LEAD = 14, 0.26, 0.15
+MOST_BESIDE, COLUMN, LEAD = 14, 0.3, 0.12
 """Lines of a panel of :func:`name_panels` that have names, at most; the share of the width that is
 the names' column, and of that column the thin lines' part.
 """

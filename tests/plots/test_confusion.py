@@ -76,11 +76,13 @@ def test_gains_are_hollow_unless_their_paired_interval_leaves_zero_out():
 
 def test_matrices_are_in_percent_and_the_difference_is_the_second_less_the_first():
     drawn = confusion.matrices([("ft", FT), ("grace", GRACE)], LEGEND)
-    assert list(drawn) == ["ft", "grace", "grace less ft"]
+    assert list(drawn) == ["ft", "grace", "“grace” less “ft”"]
     first, second, gap = (np.asarray(f.data[0].z, float) for f in drawn.values())
     np.testing.assert_allclose(first, [[200 / 3, 100 / 3, 0], [50, 50, 0], [100, 0, 0]])
     np.testing.assert_allclose(gap, second - first)
-    assert drawn["grace less ft"].data[0].zmax == -drawn["grace less ft"].data[0].zmin == 100
+    assert (
+        drawn["“grace” less “ft”"].data[0].zmax == -drawn["“grace” less “ft”"].data[0].zmin == 100
+    )
     words = np.asarray(drawn["ft"].data[0].text)
     assert words[0].tolist() == ["67", "33", ""]
     for figure in drawn.values():
