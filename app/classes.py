@@ -10,7 +10,7 @@ from app import scale, show
 from app.pair import TwoRuns, lacking, title
 from app.shell import text
 from grace_geom.plots import confusion
-from grace_geom.plots.variants import LONG, fitted
+from grace_geom.plots.variants import LONG, fitted, in_quotes
 from grace_geom.records import RecordError
 
 HEADING = "Class by class: who is right alone?"
@@ -30,7 +30,9 @@ def by_class(pair: TwoRuns, headed: bool) -> None:
     runs, legend = (pair.ids[0], pair.ids[1]), pair.choice.legend
     drawn = {
         "Right alone": confusion.by_class(found, runs, legend),
-        f"Gain of {pair.name(1)} over {pair.name(0)}": confusion.gains(found, runs, legend),
+        f"Gain of {in_quotes(pair.name(1))} over {in_quotes(pair.name(0))}": confusion.gains(
+            found, runs, legend
+        ),
     }
     figures = {head: figure for head, figure in drawn.items() if figure is not None}
     if not figures:

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from app import compare, logged, store
+from app.head import unbroken
 from app.kept import kept_of_runs
 from app.logs import Lines
 from app.progress import duration, progress
@@ -19,6 +20,7 @@ LOOK = (
     "margin:0!important;padding:0!important;font-size:.9rem;line-height:1.45}"
     ".glance dt,.glance dd{margin:0;overflow-wrap:anywhere}"
     ".glance dt,.glance span{opacity:.8}.glance span{white-space:nowrap}"
+    "p.glance{margin:.3rem 0 0!important;font-size:.8rem;opacity:.8}"
     "hr.glance{margin:.6rem 0;opacity:.35}</style>"
 )
 Facts = Sequence[tuple[str, str]]
@@ -28,15 +30,19 @@ Facts = Sequence[tuple[str, str]]
 def draw(entry: Entry, other: Entry | None, name: str) -> None:
     """Accuracies with their differences to ``other``, called ``name``; then the training."""
     groups = [list(accuracies(entry, other)), list(training(entry))]
+    lists = [_list(group) for group in groups if group]
     if other and any("<span>" in value for _, value in groups[0]):
-        groups[0].append(("\u0394", f"points over {html.escape(store.readable(name))}"))
-    lists = [
-        "".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in group)
-        for group in groups if group
-    ]  # fmt: skip
+        over = html.escape(store.readable(name))
+        lists[0] += f'<p class="glance">\u0394: points over <b>{over}</b></p>'
     if lists:
         rule = '<hr class="glance">'  # within a list there may be names and values only
-        st.html(LOOK + rule.join(f'<dl class="glance">{each}</dl>' for each in lists))
+        st.html(LOOK + rule.join(lists))
+
+
+def _list(facts: Facts) -> str:
+    """As HTML; numbers stay on one line with their units, and ends of an interval together."""
+    rows = "".join(f"<dt>{key}</dt><dd>{unbroken(value)}</dd>" for key, value in facts)
+    return f'<dl class="glance">{rows}</dl>'
 
 
 def accuracies(entry: Entry, other: Entry | None) -> Iterator[tuple[str, str]]:

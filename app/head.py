@@ -43,12 +43,18 @@ def answer(sentence: str) -> None:
 
 
 _CODE = re.compile(r"((?<!\\)`[^`]*`)")
-_TIED = re.compile(r"(?<=\d) (?=%)|(?<=\S) (?=[=<>±≤≥≈] [\d−∞])|(?<=[=<>±≤≥≈]) (?=[\d−∞])")
+_UNITS = r"(?:%|(?:ms|s|min|h|d|px|[kMG]B|points?)\b)"
+_ENDS = r"(?<=[\d∞],) (?=[−+]?[\d∞][^\s\[\]]*\\?\])"  # 3.0, 4.1] in Markdown
+_TIED = re.compile(
+    rf"(?<=\d) (?={_UNITS})|(?<=\d min) (?=\d)|(?<=\d h) (?=\d)|{_ENDS}"
+    r"|(?<=\S) (?=[=<>±≤≥≈] [\d−∞])|(?<=[=<>±≤≥≈]) (?=[\d−∞])"
+)
 
 
 def unbroken(sentence: str) -> str:
     """A sentence whose numbers stay on one line with their unit and with what they are of, as in
-    ``ε = 4/255``, by spaces that do not break; code, which people copy, is left alone.
+    ``ε = 4/255``, and both ends of an interval, by spaces that do not break; code, which people
+    copy, is left alone.
     """
     parts = _CODE.split(sentence)
     parts[::2] = [_TIED.sub("\u00a0", part) for part in parts[::2]]

@@ -98,6 +98,13 @@ def text(raw: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])", r"\\\1", store.readable(raw))
 
 
+def called(name: str) -> str:
+    """The name of a run in a sentence in Markdown: set apart, since it may be a word such as
+    *at*.
+    """
+    return f"**{text(name)}**"
+
+
 def inline(raw: object) -> str:
     """What a record says, inside of a sentence in Markdown: as it is written."""
     return re.sub(r"([\\`*_\[\]<>~$:&])", r"\\\1", store.readable(str(raw)))

@@ -17,7 +17,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.fade import fading
-from app.shell import chosen, text
+from app.head import unbroken
+from app.shell import called, chosen, text
 from grace_geom.plots import coinciding, paper
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.paper import Exhibit
@@ -42,6 +43,8 @@ MARKS = {
     "x": "M-4-4L4 4M4-4L-4 4",
     "cross": "M-1.6-5h3.2v3.4h3.4v3.2h-3.4v3.4h-3.2v-3.4h-3.4v-3.2h3.4z",
     "hexagon": "M-5 0L-2.5-4.3h5L5 0L2.5 4.3h-5z",
+    "hourglass": "M-4.5-4.5h9L-4.5 4.5h9z",
+    "bowtie": "M-4.5-4.5v9L4.5-4.5v9z",
     "star": "M0-5.5L1.6-1.7L5.5-1.7L2.4 .9L3.5 5L0 2.6L-3.5 5L-2.4 .9L-5.5-1.7L-1.6-1.7z",
 }
 DASHES = {
@@ -91,7 +94,7 @@ def figure(
     with at_least(least, key) if least else nullcontext():
         chart(fig, key, alt)
     if captioned:
-        st.caption(caption)
+        st.caption(unbroken(caption))
     downloads(exhibit({head: fig}, alt, caption, legend), key, table)
 
 
@@ -122,7 +125,7 @@ def panels(
             with st.container(width=width, gap="small"):
                 st.markdown(f"**{text(heads[title])}**")
                 chart(fig, f"{key}-{i}", f"{alt}: {title}")
-    st.caption(caption)
+    st.caption(unbroken(caption))
     downloads(exhibit(whole or drawn, alt, caption), key, table)
 
 
@@ -144,7 +147,7 @@ def greys(names: Mapping[str, str], behind: Sequence[str], control: str) -> str:
     """
     if not behind:
         return ""
-    shown = [text(names[run]) for run in behind[:MOST_GREY]]
+    shown = [called(names[run]) for run in behind[:MOST_GREY]]
     more = len(behind) - len(shown)
     listed = f"{', '.join(shown)}{f' and {more} more' if more else ''}"
     return f" Thin grey lines: {listed}; “{control}” above colours them."
@@ -290,7 +293,7 @@ def chart(fig: go.Figure, key: str, alt: str) -> None:
 def coincide(drawn: Mapping[str, go.Figure | None]) -> str:
     """The end of a caption: which lines lie over each other; empty where none do."""
     known = {title: fig for title, fig in drawn.items() if fig is not None}
-    said = coinciding.said(known, {run: text(name) for run, name in chosen().names.items()})
+    said = coinciding.said(known, {run: called(name) for run, name in chosen().names.items()})
     return f" {said}" if said else ""
 
 
@@ -302,7 +305,7 @@ def whole(runs: Sequence[str], names: Mapping[str, str]) -> str:
         names: What is written for each run.
     """
     short = fitted({run: names[run] for run in runs}, LONG)
-    said = [f"{text(short[run])}: {text(names[run])}" for run in runs if short[run] != names[run]]
+    said = [f"{called(short[run])}: {text(names[run])}" for run in runs if short[run] != names[run]]
     return f" {'; '.join(said)}." if 0 < len(said) <= MOST_WHOLE else ""
 
 

@@ -26,9 +26,9 @@ AT_FIRST = ("HM'", "AutoAttack", "passes", "ms a step", "ZS", "NatAdv")
 """Columns that follow, as far as there is room, and in this order; a click shows the others."""
 MOST_KEYED = 12
 """Long names that are written out in sight below the table; more are folded there."""
-MOST_ROWS, FEW_ROWS, ROW = 15, 9, 30
+MOST_ROWS, FEW_ROWS, ROW = 15, 6, 30
 """Rows that are seen at once, and pixels of each where there are more than a few: figures stay in
-sight. A telephone shows as many as there are few.
+sight. A telephone shows one more than there are few.
 """
 HELP = {
     NUMBER: "Stands at the run's point in the figures.",

@@ -10,7 +10,7 @@ from app import collapse, points, shell, show
 from app.details import heading
 from app.kept import kept
 from app.measured import attack_of, how, intervals, measured, values_table
-from app.shell import Choice, text
+from app.shell import Choice
 from grace_geom.plots import features, layers, panels
 from grace_geom.records import Finding
 
@@ -60,7 +60,7 @@ def main() -> None:
 def held_against(choice: Choice, number: collapse.Told) -> None:
     """The number of the answer, a row a run, over the interval of the reference."""
     figure = features.held_against(number.of, number.reference, choice.legend, number.name)
-    name = text(choice.names[number.reference])
+    name = shell.called(choice.names[number.reference])
     show.figure(
         figure,
         "collapse",

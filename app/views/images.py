@@ -15,7 +15,7 @@ from app.shell import Choice, text
 from app.wall import Reply, Shot
 from grace_geom.plots import pictures, robustness, strips
 from grace_geom.plots.pictures import Picture, Seen
-from grace_geom.plots.variants import cut
+from grace_geom.plots.variants import cut, in_quotes
 from grace_geom.records import Finding
 
 # On a telephone two controls share a row, so that the first images are in sight.
@@ -109,7 +109,7 @@ def _strip(
             [i for i in ids if _is(kind, pair, known, i)] for kind in (ONLY_SECOND, ONLY_FIRST)
         ]
         said = ", ".join(
-            f"{text(pair.name(n))} alone is right on {len(side)}"
+            f"{shell.called(pair.name(n))} alone is right on {len(side)}"
             for n, side in zip((1, 0), sides, strict=True)
         )
     else:
@@ -213,7 +213,7 @@ def _walls(
 
 def _who(kind: str, pair: TwoRuns) -> str:
     """Who is right, as a heading in Markdown."""
-    names = [text(pair.name(i)) for i in range(len(pair.runs))]
+    names = [text(in_quotes(pair.name(i))) for i in range(len(pair.runs))]
     known = {ONLY_FIRST: f"Only {names[0]} is", ONLY_SECOND: f"Only {names[-1]} is"}
     said = known.get(kind, "Both are" if kind == BOTH else "Neither is")
     return f"{said} right {'under attack' if pair.attacked else 'without attack'}"

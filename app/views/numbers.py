@@ -234,7 +234,7 @@ def side_by_side(choice: Choice, known: Catalogue) -> None:
     )  # fmt: skip
     columns = [_column(known, key) for key in axes]
     whole = [run for run in runs if all(c.few or run in c.values for c in columns)]
-    lost = [text(choice.names[run]) for run in runs if run not in whole]
+    lost = [shell.called(choice.names[run]) for run in runs if run not in whole]
     fig = kept(plots.parallel, columns, whole, choice.legend)
     show.figure(
         fig, "parallel",

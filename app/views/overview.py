@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import columns, compare, ranking, shell, show, tables, why
 from app.details import form, heading
+from app.head import unbroken
 from app.kept import kept
 from app.ranking import Ranking
 from app.shell import Choice, text
@@ -26,6 +27,7 @@ TITLES = {
 }
 # Of the trade-off plots, in pixels: both are seen beside the table on the first screen.
 HEIGHT = 255
+AGAINST = ("Adv", "OOD")
 # Table and plots side by side where both have room, below each other where they have not.
 ROOM = {"overview-table": (5, 480), "overview-plots": (3, 340)}
 BESIDE = "".join(
@@ -45,7 +47,7 @@ NARROW = (
     f"@media(max-width:1011px){{{STACKED.format(where='')}}}"
     f"@media(max-width:1311px){{{STACKED.format(where=WITH_SIDEBAR)}}}"
     "@media(max-width:640px){.st-key-overview-table [data-testid=stDataFrameResizable]"
-    "{max-height:317px!important}}"
+    "{max-height:257px!important}}"
 )
 
 
@@ -150,7 +152,7 @@ def standing(choice: Choice, found: compare.Lead, base: Entry | None) -> str:
 
 def against(choice: Choice, verdict: compare.Verdict) -> str:
     """Another run, the difference to it and what it rests on."""
-    name, gap = names(choice, [verdict.other]), verdict.gap
+    name, gap = shell.called(choice.names[verdict.other.id]), verdict.gap
     if verdict.reason:
         return f"{name}: not to be compared, {text(verdict.reason)}"
     if gap is None:
@@ -185,48 +187,41 @@ def leaders(choice: Choice, ranked: Ranking) -> None:
 
 
 def scatters(choice: Choice, ranked: Ranking) -> None:
-    """ID against Adv and against OOD, one below the other."""
+    """ID against Adv and against OOD, one below the other, with one caption and one row of files:
+    both are seen beside the table.
+    """
     shown, numbers = ranked.entries, ranked.numbers(choice.names)
-    said = " ".join(
-        [
-            "Up and right is better; bars are 95 % intervals. Ringed: no other is better in both;",
-            "dotted: the front of these.",
-            *(["Small and faint: single seeds."] if any(e.members for e in shown) else []),
-            *(["Numbers: rows of the table."] if numbers else []),
-        ]
-    )
-    key = ranked.key(choice.names)
-    panels = (("Adv", "Accuracy under attack (%)"), ("OOD", "Accuracy under shift (%), mean"))
-    for column, title in panels:
-        axes = ("Accuracy in distribution (%)", title)
+    estimates = {e.id: e.estimates for e in shown}
+    drawn = {}
+    for column in AGAINST:
+        axes, seeds = (accuracies.AXES["ID"], accuracies.AXES[column]), singles(shown, "ID", column)
+        size = (330, HEIGHT - 70)
+        fig = kept(tradeoff, estimates, choice.legend, "ID", column, axes, size, numbers, seeds)
+        if fig is None:
+            st.info(f"No chosen run has both ID and {column} accuracy.")
+            continue
         known = {
             e.id: (a.value, b.value)
             for e in shown
             if (a := e.estimates.get("ID")) and (b := e.estimates.get(column))
         }
         front = ", ".join(choice.names[run] for run in pareto(known))
-        size = (330, HEIGHT - 70)
-        show.figure(
-            kept(
-                tradeoff,
-                {e.id: e.estimates for e in shown},
-                choice.legend,
-                "ID",
-                column,
-                axes,
-                size,
-                numbers,
-                singles(shown, "ID", column),
-            ),
-            f"id-{column.lower()}",
-            f"Scatter of {column} against ID accuracy, a point a run. No other run is better "
-            f"in both than: {front}",
-            f"{said} {key}.".replace(" .", ""),
-            partial(tables.with_intervals, shown, ("ID", column)),
-            f"No chosen run has both ID and {column} accuracy.",
-            captioned=False,
-        )
-    st.caption(said)
+        alt = f"Scatter of {column} against ID accuracy, a point a run. No other run is better in "
+        show.chart(fig, f"id-{column.lower()}", f"{alt}both than: {front}")
+        drawn[TITLES[column]] = fig
+    if not drawn:
+        return
+    said = [
+        "Up and right is better; bars are 95 % intervals. Ringed: no other is better in both;",
+        "dotted: the front of these.",
+        *(["Small and faint: single seeds."] if any(e.members for e in shown) else []),
+        *(["Numbers: rows of the table."] if numbers else []),
+    ]
+    st.caption(unbroken(" ".join(said)))
+    keyed = [*said, *([f"{key}."] if (key := ranked.key(choice.names)) else [])]
+    alt = "Scatter of accuracy under attack and under shift against ID accuracy, a point a run"
+    whole = show.exhibit(drawn, alt, " ".join(keyed))
+    show.downloads(whole, "trade-off", partial(tables.with_intervals, shown, ("ID", *AGAINST)))
 
 
 def singles(shown: Sequence[Entry], x: str, y: str) -> dict[str, list[tuple[float, float]]]:

@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import annotate, answers, compare, glance, head, mirror, shell, show, store
+from app import annotate, answers, compare, glance, head, mirror, shell, show, store, tables, widths
 from app.kept import kept
 from app.shell import Choice, text
 from app.store import Entry
 from grace_geom.plots import accuracies as plots
 from grace_geom.plots.accuracies import SUITE_TITLES
 from grace_geom.records import Accuracy, attack_said, convention_notes, questions, shown, titles
+from grace_geom.records.printed import Cell, Figure, Printed
 
 # On a narrow page both controls share a row, so that the figure is in sight; on a wide one the
 # figure and the facts do.
@@ -115,6 +116,8 @@ def difference(
         pd.DataFrame(rows), hide_index=True, height="content" if len(rows) < 16 else "auto",
         alt=f"Settings in which {names[0]} and {names[1]} differ",
     )  # fmt: skip
+    if said := widths.further(Printed([*rows[0]], [[*row.values()] for row in rows])):
+        st.html(said)
     st.caption("–: the run has no such setting, or it has no effect.")
 
 
@@ -140,28 +143,20 @@ def accuracies(entry: Entry) -> None:
         st.info("Not evaluated yet. This does it:")
         st.code(f"python -m grace_geom.evaluate {shell.quoted(entry.path)}", language="bash")
         return
-    rows = [
-        {"suite": SUITE_TITLES.get(a.suite, a.suite), "data": a.spec, "accuracy": 100 * e.value,
-         "95 % interval": f"[{100 * e.low:.1f}, {100 * e.high:.1f}]", "n": a.n,
-         "correct": a.correct, "measured with": how(a),
-         "notes": " ".join((*a.notes, *convention_notes([a])))}
+    heads = ["data", "accuracy (%)", "correct", "measured with", "in commands", "notes"]
+    rows: list[list[Cell]] = [
+        [plots.row_title(a.suite, a.data),
+         Figure(100 * e.value, 100 * e.low, 100 * e.high, whole=True), f"{a.correct} of {a.n}",
+         how(a), a.spec, " ".join((*a.notes, *convention_notes([a])))]
         for a in entry.accuracies if (e := shown(a))
     ]  # fmt: skip
-    frame = pd.DataFrame(rows)
-    frame = frame[[name for name in frame if name != "notes" or frame[name].any()]]
-    st.dataframe(
-        frame, hide_index=True, alt="Every accuracy of this run", height="content",
-        column_config={
-            name: st.column_config.NumberColumn(width=wide, format=form)
-            for name, wide, form in (("accuracy", 70, "%.1f"), ("n", 50, None), ("correct", 62, None))
-        }
-        | {
-            name: st.column_config.TextColumn(width=wide)
-            for name, wide in (("suite", 130), ("data", 130), ("95 % interval", 88),
-                               ("measured with", 412))
-        },
-    )  # fmt: skip
-    st.caption("In percent, with Wilson's 95 % intervals.")
+    if not any(row[-1] for row in rows):
+        heads, rows = heads[:-1], [row[:-1] for row in rows]
+    table = Printed(heads, rows)
+    tables.draw(table, "Every accuracy of this run")
+    if said := widths.further(table):
+        st.html(said)
+    st.caption("With Wilson's 95 % intervals.")
 
 
 def how(a: Accuracy) -> str:

@@ -283,7 +283,9 @@ def stalled(choice: Choice, found: Found) -> None:
 
 def remarks(choice: Choice, found: Found, logs: logged.Logs) -> None:
     """What of the logs the figures do not show, and that the page looks again."""
-    said = [line for run in logs if (line := left_out(text(choice.names[run]), found[run][1]))]
+    said = [
+        line for run in logs if (line := left_out(shell.called(choice.names[run]), found[run][1]))
+    ]
     if any(state.state == "running" for state, _ in found.values()):
         said.insert(
             0, f"A run is being written: this page looks again every {REFRESH:.0f} seconds."

@@ -108,6 +108,11 @@ def _points(
     }  # fmt: skip
 
 
+AXES = {
+    "ID": "Accuracy in distribution, ID (%)", "OOD": "Mean accuracy under shift, OOD (%)",
+    "Adv": "Accuracy under attack, Adv (%)", "ZS": "Zero-shot accuracy, ZS (%)",
+}  # fmt: skip
+"""Column of the summary -> the title of its axis, with the name that it has in tables."""
 TINTS = {"light": "#9cc3e6", "dark": "#2b5c8f"}
 """The highest of a column, on either ground, under text of its own colour; the lowest is as the
 page is.
@@ -169,6 +174,11 @@ def counted(a: Accuracy, seeds: int = 1) -> str:
     if is_mean_per_class(a):
         return f"mean of {len(class_counts(a).n)} classes, n = {a.n}"
     return f"{a.correct} of {a.n}"
+
+
+def row_title(suite: str, data: str) -> str:
+    """What a row of :func:`dots` is called, as plain text: ``v2 (OOD)``."""
+    return f"{data} ({_SHORT.get(suite, suite)})"
 
 
 def _row_name(key: Key) -> str:

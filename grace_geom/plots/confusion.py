@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.maps import heat
 from grace_geom.plots.style import dress, plain_html
+from grace_geom.plots.variants import in_quotes
 from grace_geom.records import Accuracy, RecordError, confusion, paired_interval, wilson
 
 MOST_CLASSES = 20
@@ -107,7 +108,7 @@ def by_class(found: Split, runs: tuple[str, str], legend: Legend) -> go.Figure |
         )
         name, most = plain_html(legend.names[run]), max(most, float(share.max()))
         figure.add_bar(
-            x=side * share, y=_names(found, rows), orientation="h", name=f"only {name}",
+            x=side * share, y=_names(found, rows), orientation="h", name=f"only <b>{name}</b>",
             marker={"color": legend.looks[run].color},
             customdata=np.stack([counts[rows], n, share, *ends.T], axis=1),
             hovertemplate="%{y}: %{customdata[0]} of %{customdata[1]} images (%{customdata[2]:.1f} % "
@@ -141,9 +142,9 @@ def gains(found: Split, runs: tuple[str, str], legend: Legend) -> go.Figure | No
     ground, names = legend.ground, _names(found, rows)
     figure = go.Figure()
     sides = (
-        (high < 0, f"{plain_html(legend.names[runs[0]])} ahead", colors[0], True),
+        (high < 0, f"<b>{plain_html(legend.names[runs[0]])}</b> ahead", colors[0], True),
         ((low <= 0) & (high >= 0), "not clear", ground.muted, False),
-        (low > 0, f"{plain_html(legend.names[runs[1]])} ahead", colors[1], True),
+        (low > 0, f"<b>{plain_html(legend.names[runs[1]])}</b> ahead", colors[1], True),
     )
     for where, name, color, full in sides:
         at = np.flatnonzero(where)
@@ -224,7 +225,7 @@ def matrices(
         gap = np.where(np.eye(len(rows), dtype=bool), gap, -gap) + 0.0  # a mistake more is a loss
         ends = max(float(np.nanmax(np.abs(gap), initial=0)), 1.0)
         figure = _map(gap, names, (-ends, ends), "Gain (points)", legend)
-        first, second = (legend.names[run] for run, _ in found)
+        first, second = (in_quotes(legend.names[run]) for run, _ in found)
         drawn[f"Gain of {second} over {first}"] = figure.update_traces(colorscale=GAINED)
     return drawn
 

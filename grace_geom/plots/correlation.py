@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from grace_geom.plots.accuracies import AXES
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.placing import add_leaders, label_at, place_labels
 from grace_geom.plots.style import dressed, faint, plain_html
+from grace_geom.plots.texts import begun
 from grace_geom.records import Estimate, Finding, rank_correlation, rank_range
 
 
@@ -192,13 +194,13 @@ def relation(
                 "array": [100 * (share.high - share.value)],
                 "arrayminus": [100 * (share.value - share.low)], "thickness": 1.2, "width": 0,
             },
-            "hovertemplate": f"<b>{text}</b><br>{link.number} %{{x:.4g}}<br>{link.column} "
+            "hovertemplate": f"<b>{text}</b><br>{begun(link.number)} %{{x:.4g}}<br>{link.column} "
             "%{y:.1f} %<extra></extra>",
         })  # fmt: skip
     middles = {run: (100 * a.value, 100 * b.value) for run, (a, b) in points.items()}
     figure = dressed(
-        traces, legend.ground, 280, xaxis={"title": link.number, "range": spans[0], "nticks": 6},
-        yaxis={"title": f"{link.column} (%)", "range": spans[1]},
+        traces, legend.ground, 280, xaxis={"title": begun(link.number), "range": spans[0], "nticks": 6},
+        yaxis={"title": AXES[link.column], "range": spans[1]},
     )  # fmt: skip
     add_leaders(figure, places, middles, words, legend.ground)
     return figure

@@ -12,13 +12,13 @@ from grace_geom.plots.cells import CHROME
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.style import made, plain_html, see_through
 from grace_geom.plots.training import ALONG_NOTE, OVER_AXIS
-from grace_geom.plots.variants import fitted
+from grace_geom.plots.variants import LONG, fitted
 
-LETTERS = 16
-"""Of a name at the end of a line, about."""
+LETTERS = LONG
+"""Of a name at the end of a line: as many as a row has, so that a run has one name on a page."""
 LINE = 13
 """Pixels from one name to the next."""
-BEFORE, AWAY, ROOM = 0.03, 0.07, 0.36
+BEFORE, AWAY, ROOM = 0.03, 0.07, 0.42
 """Shares of the lines' width: room before the first point, from the last point to the names, and
 from there to the end of the axis.
 """
@@ -26,7 +26,7 @@ BRACKET = 0.02
 """Share of the lines' width from the last point to the bracket of lines that share a label."""
 LEAST_JOINED, LEAST_TOGETHER = 3, 5
 """Lines in grey that share a label, at least; and lines of a panel of :func:`name_panels`."""
-MOST_BESIDE, COLUMN, LEAD, BESIDE = 14, 0.26, 0.15, 10
+MOST_BESIDE, COLUMN, LEAD, BESIDE = 14, 0.3, 0.12, 10
 """Lines of a panel of :func:`name_panels` that have names, at most; the share of the width that is
 the names' column, of that column the thin lines' part, and pixels from the end of the axis above to
 its name there.

@@ -182,8 +182,8 @@ def _points(
         drawn = place.ax.scatter(
             x[of], y[of], s=units.points(1) ** 2 * np.maximum(size[of], marker.get("sizemin", 0)) ** 2,
             marker=form, linewidths=max(width, 0.9) if outline else width, clip_on=clip,
-            facecolors="none" if outline and form not in "+x_|" else shades[of],
-            edgecolors=None if form in "+x_|" else rims, zorder=place.order + 0.1,
+            facecolors="none" if outline and form not in _LINES else shades[of],
+            edgecolors=None if form in _LINES else rims, zorder=place.order + 0.1,
         )  # fmt: skip
     return drawn if n else None
 
@@ -229,6 +229,8 @@ def _words(trace: Mapping[str, Any], place: Place, x: np.ndarray, y: np.ndarray)
         )  # fmt: skip
 
 
+_LINES = ("+", "x", "_", "|")
+"""Markers of matplotlib that have no inside."""
 _BAR = "x y x0 dx y0 dy marker base width offset orientation error_x error_y opacity text"
 
 

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from grace_geom.plots.shades import SHADES, channels, shades
+
 GroundName = Literal["light", "dark"]
 
 
@@ -87,6 +89,7 @@ _COLORS = (
 )  # fmt: skip
 _MARKERS = (
     "circle", "square", "triangle-up", "triangle-down", "diamond", "cross", "hexagon", "star",
+    "hourglass", "bowtie",
 )  # fmt: skip
 _DASHES = (
     "solid", "dash", "dashdot", "dot", "longdash", "longdashdot", "8px,2px", "3px,2px,9px,2px",
@@ -97,38 +100,39 @@ _METHODS = {
     "linear-probe": (_PINE, "triangle-down", "dot"),
     "ft": (_AZURE, "circle", "longdash"),
     "lp-ft": (_MAUVE, "square", "dash"),
-    "wise-ft": (_BLUE, "diamond", "dashdot"),
-    "flyp": (_SLATE, "triangle-up", "solid"),
+    "wise-ft": (_BLUE, "cross", "dashdot"),
+    "flyp": (_SLATE, "triangle-down", "solid"),
     "tpgm": (_OCHRE, "circle", "solid"),
     "ftp": (_BROWN, "diamond", "longdash"),
     "spd": (_VIOLET, "triangle-up", "dashdot"),
     "l2-sp": (_OLIVE, "diamond", "longdash"),
-    "sam": (_VIOLET, "circle", "solid"),
+    "sam": (_VIOLET, "hexagon", "solid"),
     "asam": (_SLATE, "square", "dash"),
     "lora": (_PINE, "square", "dash"),
-    "lora-spd": (_OLIVE, "triangle-down", "dot"),
+    "lora-spd": (_OLIVE, "circle", "dot"),
     "awp": (_BLUE, "square", "dash"),
     "at": (_BROWN, "triangle-up", "dashdot"),
     "mix-at": (_CRIMSON, "circle", "solid"),
     "tecoa": (_CRIMSON, "diamond", "dot"),
     "fare": (_MAUVE, "cross", "8px,2px"),
-    "pmg-aft": (_PINE, "triangle-up", "dashdot"),
+    "pmg-aft": (_PINE, "hexagon", "dashdot"),
     "trades": (_PURPLE, "hexagon", "3px,2px,9px,2px"),
     "laat": (_OCHRE, "cross", "dash"),
-    "tga-zsr": (_OLIVE, "circle", "solid"),
+    "tga-zsr": (_OLIVE, "hourglass", "solid"),
     "comp-tga": (_PINE, "cross", "8px,2px"),
     "agft": (_SLATE, "hexagon", "3px,2px,9px,2px"),
-    "ucat": (_VIOLET, "hexagon", "dot"),
-    "adv-flyp": (_AZURE, "hexagon", "8px,2px"),
-    "lora-tecoa": (_MAUVE, "triangle-down", "longdash"),
-    "lora-at": (_OCHRE, "triangle-down", "longdashdot"),
+    "ucat": (_VIOLET, "bowtie", "dot"),
+    "adv-flyp": (_AZURE, "square", "8px,2px"),
+    "lora-tecoa": (_MAUVE, "diamond", "longdash"),
+    "lora-at": (_OCHRE, "bowtie", "longdashdot"),
     "lora-mix-at": (_PURPLE, "triangle-down", "dot"),
-    "vpt-pmg-aft": (_BLUE, "cross", "longdash"),
+    "vpt-pmg-aft": (_BLUE, "hexagon", "longdash"),
     "grace": (_MAGENTA, "star", "solid"),
-    "grace-plus": (_OCHRE, "star", "3px,2px,9px,2px"),
+    "grace-plus": (_OCHRE, "diamond", "3px,2px,9px,2px"),
 }
 """Method -> colour, marker, dash; the order is that of the methods in tables and legends. No two
-methods that share a colour are variants of one another, so those have no like colours.
+methods that share a colour are variants of one another, so those have no like colours. Methods that
+are often compared have forms of their own as far as there are forms.
 """
 
 METHOD_ORDER = tuple(_METHODS)
@@ -136,13 +140,6 @@ _TAKEN = {(color, marker) for color, marker, _ in _METHODS.values()}
 _FREE = [(c, m) for c in _COLORS for m in _MARKERS if (c, m) not in _TAKEN and c is not _MAGENTA]
 """For methods that the table does not name; GRACE shares its colour with none."""
 
-_SHADES = (0.0, 0.3, -0.1, 0.55, -0.2)
-_DEEP_SHADES = (0.0, -0.35, 0.3, -0.2, 0.55)
-"""Shares of a mixture away from the ground (> 0) or towards it (< 0), and those of colours whose
-contrast with the ground is above :data:`_DEEP`: away from it they would hardly change.
-"""
-_DEEP = 7.0
-SHADES = len(_SHADES)
 _TURNED = ("triangle-left", "pentagon", "triangle-right")
 """Markers of the variants of a method that are shown beside it; no method has them."""
 
@@ -266,11 +263,11 @@ def _other_dash(dash: str, by: int) -> str:
 
 
 def shade(color: str, step: int, ground: Ground) -> str:
-    """One of ``SHADES`` shades of a colour, the first one the colour itself."""
-    share = (_DEEP_SHADES if contrast(color, ground.paper) > _DEEP else _SHADES)[step]
-    dark_first = ground.name == "light"
-    end = 0 if (share > 0) == dark_first else 255
-    return "#" + "".join(f"{round(v + abs(share) * (end - v)):02X}" for v in _channels(color))
+    """One of ``SHADES`` shades of a colour, the first one the colour itself: each can be read as
+    text, and is as far as possible from the colours of the other methods.
+    """
+    every = (one.light if ground.name == "light" else one.dark for one in (_GREY, *_COLORS))
+    return shades(color, ground.paper, tuple(one for one in every if one != color))[step]
 
 
 def on_light() -> dict[str, str]:
@@ -285,24 +282,6 @@ def on_light() -> dict[str, str]:
         for name in ("text", "muted", "grid", "paper")
     }
     return pairs | grounds
-
-
-def contrast(one: str, other: str) -> float:
-    """Contrast ratio of two ``#rrggbb`` (WCAG 2.1), 1 to 21."""
-    high, low = sorted((_luminance(one), _luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
-
-
-def _luminance(color: str) -> float:
-    linear = [
-        v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4
-        for v in (channel / 255 for channel in _channels(color))
-    ]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _channels(color: str) -> tuple[int, ...]:
-    return tuple(int(color[i : i + 2], 16) for i in (1, 3, 5))
 
 
 _ATTACKED = "#EE5A24"
@@ -349,5 +328,5 @@ def _between(stops: Sequence[str], at: float) -> str:
     """A colour on the way through ``stops``, ``at`` in [0, 1]."""
     first = min(int(at * (len(stops) - 1)), len(stops) - 2)
     share = at * (len(stops) - 1) - first
-    ends = zip(_channels(stops[first]), _channels(stops[first + 1]), strict=True)
+    ends = zip(channels(stops[first]), channels(stops[first + 1]), strict=True)
     return "#" + "".join(f"{round(a + share * (b - a)):02X}" for a, b in ends)

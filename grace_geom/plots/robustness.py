@@ -17,6 +17,7 @@ from grace_geom.plots.palette import Ground
 from grace_geom.plots.panels import Curve, Point, below, overlay
 from grace_geom.plots.sample import sample
 from grace_geom.plots.style import plain_html
+from grace_geom.plots.variants import in_quotes
 from grace_geom.quantities import radius
 from grace_geom.records import Finding, wilson
 from grace_geom.records.estimate import Z95
@@ -105,7 +106,7 @@ def gaps(found: Sequence[Finding], legend: Legend, base: str, attack: str) -> di
     y_axis = {"title": "Gap in accuracy (points)"}
     figure = overlay(lines, legend, x, y_axis, height=340)
     figure.add_hline(y=0, line={"color": legend.ground.muted, "width": 1, "dash": "dot"})
-    return {f"{attack_name(attack)}, less {legend.names[base]}": figure}
+    return {f"{attack_name(attack)}, less {in_quotes(legend.names[base])}": figure}
 
 
 def _stands(falls: np.ndarray, eps: float) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib.colors as mcolors
 import numpy as np
+from matplotlib.path import Path
 from plotly.colors import get_colorscale, qualitative
 
 POINTS = 0.62
@@ -111,15 +112,17 @@ def dash(value: Any, width: float) -> Any:
     return (0, tuple(lengths)) if lengths else "-"
 
 
-_SYMBOLS = {
+_SYMBOLS: dict[str, str | Path] = {
     "circle": "o", "square": "s", "diamond": "D", "cross": "P", "x": "X", "triangle-up": "^",
     "triangle-down": "v", "triangle-left": "<", "triangle-right": ">", "pentagon": "p",
     "hexagon": "H", "hexagon2": "h", "octagon": "8", "star": "*", "cross-thin": "+",
     "x-thin": "x", "line-ew": "_", "line-ns": "|",
+    "hourglass": Path([(-1, 1), (1, 1), (-1, -1), (1, -1), (-1, 1)], closed=True),
+    "bowtie": Path([(-1, 1), (-1, -1), (1, 1), (1, -1), (-1, 1)], closed=True),
 }  # fmt: skip
 
 
-def symbol(value: Any) -> tuple[str, bool]:
+def symbol(value: Any) -> tuple[str | Path, bool]:
     """matplotlib's marker for a symbol, and whether only its outline is drawn.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 from grace_geom.files import folder_name
 from grace_geom.records import in_levels, titles
 
-LONG = 24
+LONG = 22
 """Characters of a name that fits into a row, a table or beside a point; of longer ones :func:`cut`
 leaves begin and end.
 """
@@ -199,7 +199,7 @@ def _sentence(
     same = [each[key] for key in values if key not in said]
     same += [f"seed {s}" for s in seeds if len(seeds) == 1 and s is not None]
     rest = f"; the same for all: {', '.join(same)}" if same else ""
-    return f"Names give options of {method}: {told}{rest}."
+    return f"Names give options of {in_quotes(method)}: {told}{rest}."
 
 
 def fitted(names: Mapping[str, str], most: int = MOST) -> dict[str, str]:
@@ -239,6 +239,11 @@ def cut(name: str, most: int = LONG) -> str:
 
 _ENDS, _NEAR = " ·-_/:", 5
 """What stands between words, and how many letters of a word are given up for a whole one."""
+
+
+def in_quotes(name: str) -> str:
+    """A name in a title, where nothing can be set apart by its weight: ``Gain of “at”``."""
+    return f"\u201c{name}\u201d"
 
 
 def too_long(names: Iterable[str]) -> bool:

@@ -29,6 +29,7 @@ class Figure:
         best: Whether it is set in bold.
         digits: After the point; ``None`` for three significant digits.
         signed: Whether a positive number has its sign.
+        whole: Whether the interval is written out in any case.
     """
 
     value: float
@@ -37,6 +38,7 @@ class Figure:
     best: bool = False
     digits: int | None = 1
     signed: bool = False
+    whole: bool = False
 
     def number(self) -> str:
         """The number alone, with a true minus."""
@@ -50,12 +52,13 @@ class Figure:
 
     def short(self) -> str:
         """``71.3 \u00b12.1``, with half the width of the interval; with the interval itself where
-        the number is a quarter of that half or more from its middle, as near 0 and 100 %.
+        that is asked for, or where the number is a quarter of that half or more from its middle, as
+        near 0 and 100 %.
         """
         if self.low is None or self.high is None:
             return self.number()
         half = (self.high - self.low) / 2
-        if abs(self.high + self.low - 2 * self.value) >= 0.5 * half:
+        if self.whole or abs(self.high + self.low - 2 * self.value) >= 0.5 * half:
             return f"{self.number()} {self.interval()}"
         return f"{self.number()} \u00b1{self._written(half)}"
 

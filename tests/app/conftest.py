@@ -242,7 +242,8 @@ def told(figure) -> bool:
         for one in trace.get("dimensions", ()):
             values += [x for x in flat(one.get("values")) if isinstance(x, int | float)]
             names |= {*one.get("ticktext", ()), one.get("label", "")}
-    plain = {html.unescape(re.sub("<[^>]+>", " ", name)).strip() for name in names} - {""}
+    plain = {html.unescape(re.sub("<[^>]+>", " ", n)).replace("  ", " ").strip() for n in names}
+    plain -= {""}
     said = [float(x.replace("\u2212", "-")) for x in re.findall(r"\u2212?\d+\.?\d*(?:e.\d+)?", alt)]
     known = np.array([x for x in values if np.isfinite(x)], float)
     close = [

@@ -102,7 +102,7 @@ def test_the_images_that_tell_the_two_apart_stand_before_the_first_figure(opened
         marks = re.findall(r"<td[^>]*>([✓✗]) \S+ [+−]\d+\.\d+</td>", card)
         assert {marks[1], marks[3]} == {"✓", "✗"}
     said = [c.value.replace("\\", "") for c in app.caption if "alone is right on" in c.value]
-    counts = re.findall(r"(\S+) alone is right on (\d+)", said[0])
+    counts = re.findall(r"\*\*(\S+)\*\* alone is right on (\d+)", said[0])
     assert [run for run, _ in counts] == ["grace-s0", "ft-s0"]
     assert sum(int(n) for _, n in counts) == len(apart)
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from app import costs, ranking, store, tables, widths
+from grace_geom.plots.accuracies import AXES
 from grace_geom.plots.variants import cut
 from grace_geom.records import attack_text
 from grace_geom.records.printed import Figure, Printed
@@ -43,6 +44,16 @@ def test_the_answer_names_the_best_and_how_surely_it_leads(opened, runs):
     every = [e.type for e in app.main if e.type in ("markdown", "dataframe", "plotly_chart")]
     leaders = ["markdown"]  # folded, below the table and beside the plots
     assert every[:5] == ["markdown", "dataframe", *leaders, "plotly_chart", "plotly_chart"]
+    titles = [
+        {axis: spec["layout"][f"{axis}axis"]["title"].get("text") for axis in "xy"}
+        for spec in specs(app)
+    ]
+    assert titles[0] == {"x": AXES["ID"], "y": AXES["Adv"]} and titles[1]["y"] == AXES["OOD"]
+    first = [e.type for e in app.main if e.type in ("plotly_chart", "download_button", "caption")]
+    assert first[first.index("plotly_chart") :][:4] == ["plotly_chart"] * 2 + [
+        "caption",
+        "download_button",
+    ]
 
 
 def test_a_lead_that_is_not_clear_is_called_so_and_both_are_bold(opened, runs):
@@ -52,8 +63,8 @@ def test_a_lead_that_is_not_clear_is_called_so_and_both_are_bold(opened, runs):
     # Bonett and Price, b against 0 of 100 pairs:
     # b/102 -+ 1.96 sqrt(((b + 2)/102 - (b/102)^2) / 102), for b = 2 and b = 30
     leaders = next(plain(m.value) for m in app.markdown if "Under attack (Adv)" in m.value)
-    assert "Not clearly ahead of near-s0: +2.0 [−1.9, 5.8], the same images" in leaders
-    assert "Ahead of ft-s0 by 30.0 points [" in leaders
+    assert "Not clearly ahead of **near-s0**: +2.0 [−1.9, 5.8], the same images" in leaders
+    assert "Ahead of **ft-s0** by 30.0 points [" in leaders
     assert "overlap" not in leaders
     frame = app.dataframe[0]
     assert frame.value["run"].tolist() == ["near-s0", "ft-s0"]

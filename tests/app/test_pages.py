@@ -54,7 +54,8 @@ def test_the_answer_stands_above_the_first_figure(opened, lab, page):
 
 def test_a_caption_says_what_made_the_intervals_of_its_number(opened, lab):
     app = opened(lab, "drift").selectbox(key="drift_measure").select("procrustes").run()
-    said = {c.value.split(" ")[0]: c.value for c in app.caption}
+    captions = [c.value.replace("\u00a0", " ") for c in app.caption]
+    said = {caption.split(" ")[0]: caption for caption in captions}
     assert "95 % intervals from 4 half-samples of the images." in said["Linear"]
     assert "95 % intervals from 16 groups of images left out in turn" in said["d²"]
     assert "half" not in said["d²"]
@@ -65,7 +66,7 @@ def test_the_strongest_attack_stands_first_and_the_gap_to_the_baseline_beside_it
     said = [m.value.replace("\\", "") for m in app.markdown]
     worst = re.search(r"Under (\S+) accuracy is halved", said[0])[1]
     heads = [m.strip("*") for m in said[1:] if m.startswith("**")]
-    assert heads[:2] == [worst, f"{worst}, less ft-s0"] and len(set(heads[:3])) == 3
+    assert heads[:2] == [worst, f"{worst}, less “ft-s0”"] and len(set(heads[:3])) == 3
     assert app.selectbox(key="robustness_attack").value == worst.lower()
     legends = [e.proto.body for e in app.get("html") if 'aria-label="Runs"' in e.proto.body]
     assert len(legends) == 3  # of the curves, the margins, the classes
@@ -324,13 +325,18 @@ def test_the_run_page_says_how_to_make_it_again_and_what_differs(opened, runs):
         "OOD and Adv; it differs in method"
     ) in said
     assert f"SHA-256 {'f' * 64}, which is none of these files" in sees(app)
-    accuracies = next(d.value for d in app.dataframe if "suite" in d.value)
+    accuracies = next(d.value for d in app.dataframe if "measured with" in d.value)
     assert "APGD-CE, ε = 4/255, 20 steps" in accuracies["measured with"].tolist()
-    (facts,) = (e.proto.body for e in app.get("html") if 'class="glance"' in e.proto.body)
-    assert "<dt>Adv</dt><dd>50.0 % [46.0, 54.0] <span>Δ +" in facts
-    assert "points over zero-shot-s0" in facts
-    assert "<dt>Trained</dt><dd>100 steps in 10 s</dd>" in facts
     (accuracy,) = specs(app)  # of this run and the one beside it
+    drawn = [re.sub("<[^>]+>", "", row) for row in accuracy["layout"]["yaxis"]["ticktext"]]
+    assert {*accuracies["data"]} == {*drawn}, "one name for a data set on the page"
+    table = next(d for d in app.dataframe if "measured with" in d.value)
+    assert "50.0 [46.0, 54.0]" in str(table.proto.arrow_data.styler.display_values)
+    (facts,) = (e.proto.body for e in app.get("html") if 'class="glance"' in e.proto.body)
+    facts = facts.replace("\u00a0", " ")
+    assert "<dt>Adv</dt><dd>50.0 % [46.0, 54.0] <span>Δ +" in facts
+    assert '</dl><p class="glance">Δ: points over <b>zero-shot-s0</b></p>' in facts
+    assert "<dt>Trained</dt><dd>100 steps in 10 s</dd>" in facts
     assert [t["name"] for t in accuracy["data"]] == ["grace-s0", "zero-shot-s0"]
     assert 50 in [*flat(accuracy["data"][0]["x"])]
     app = app.selectbox(key="run_beside").select("demo/ft-s0").run()
@@ -341,7 +347,7 @@ def test_the_run_page_says_how_to_make_it_again_and_what_differs(opened, runs):
 def test_captions_write_names_out_whose_middle_rows_leave_out():
     names = {"a": "at · attack steps 1 · alpha 5/255 · max steps 588", "b": "ft-s0"}
     said = show.whole(["a", "b"], names).replace("\\", "")
-    assert said == f" at · attack…steps 588: {names['a']}."
+    assert said == f" **at · attack…steps 588**: {names['a']}."
     assert show.whole(["b"], names) == ""
     many = {str(i): f"a-method-of-my-own-with-loss-{i}-s0" for i in range(show.MOST_WHOLE + 1)}
     assert show.whole(list(many), many) == "", "the pointer tells them"
@@ -372,7 +378,7 @@ def test_the_legend_of_weights_has_the_runs_in_colour(opened, lab, monkeypatch):
     for body in (e.proto.body for e in app.get("html") if 'aria-label="Runs"' in e.proto.body):
         assert "ft-s0" in body and "grace-s0" not in body
     said = [c.value.replace("\\", "") for c in app.caption]
-    assert sum("Thin grey lines: grace-s0; “All 2 in colour” above" in c for c in said) == 2
+    assert sum("Thin grey lines: **grace-s0**; “All 2 in colour” above" in c for c in said) == 2
     app = opened(lab, "weights", runs=both, baseline="toy/ft-s0")  # many runs: a map without lines
     first, second = (spec["data"][0] for spec in specs(app)[:2])
     assert first["type"] == "heatmap" and [*first["y"]][-1] == second["name"]  # the farthest on top

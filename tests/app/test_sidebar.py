@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from app import annotate, colouring, columns, paired, seeds, shell, sidebar, store
-from grace_geom.plots.palette import GROUNDS, contrast, of_values
+from grace_geom.plots.palette import GROUNDS, of_values
+from grace_geom.plots.shades import contrast
 from grace_geom.records import RunNotes
 from tests.app.conftest import evaluation, sees, specs, write_run
 from tests.app.test_pages import notices

@@ -88,7 +88,7 @@ def test_the_training_page_draws_means_over_seeds_and_single_runs_on_request(ope
         "means over seeds where all have numbers; bands: from their lowest to their highest" in said
     )
     assert "faint: single runs as logged" in said
-    assert "Lines of ft\\-s0 and grace coincide." in said
+    assert "Lines of **ft\\-s0** and **grace** coincide." in said
     assert "Axes hold all lines and need not begin at 0." in said
     app.toggle(key="training_single").set_value(True).run()
     assert _lines(specs(app)[0]) == {"ft-s0", *(f"grace-s{s}" for s in range(3))}

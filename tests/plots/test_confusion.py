@@ -76,17 +76,17 @@ def test_gains_are_hollow_unless_their_paired_interval_leaves_zero_out():
 
 def test_matrices_are_in_percent_and_a_mistake_more_is_a_loss():
     drawn = confusion.matrices([("ft", FT), ("grace", GRACE)], LEGEND)
-    assert list(drawn) == ["ft", "grace", "Gain of grace over ft"]
+    assert list(drawn) == ["ft", "grace", "Gain of “grace” over “ft”"]
     first, second, gap = (np.asarray(f.data[0].z, float) for f in drawn.values())
     np.testing.assert_allclose(first, [[200 / 3, 100 / 3, 0], [50, 50, 0], [100, 0, 0]])
     right = np.eye(3, dtype=bool)
     np.testing.assert_allclose(gap[right], (second - first)[right])
     np.testing.assert_allclose(gap[~right], (first - second)[~right])
     assert gap[0, 1] < 0 and not np.signbit(gap[gap == 0]).any()  # one more cat is a dog
-    assert drawn["Gain of grace over ft"].data[0].colorbar.title.text == "Gain (points)"
+    assert drawn["Gain of “grace” over “ft”"].data[0].colorbar.title.text == "Gain (points)"
     assert (
-        drawn["Gain of grace over ft"].data[0].zmax
-        == -drawn["Gain of grace over ft"].data[0].zmin
+        drawn["Gain of “grace” over “ft”"].data[0].zmax
+        == -drawn["Gain of “grace” over “ft”"].data[0].zmin
         == 100
     )
     words = np.asarray(drawn["ft"].data[0].text)

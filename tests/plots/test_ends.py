@@ -1,5 +1,7 @@
 """Names at the ends of lines."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -10,6 +12,7 @@ from grace_geom.plots.ends import LINE, MOST_BESIDE, name_ends, name_panels, sta
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.panels import Curve, overlay
 from grace_geom.plots.spoken import spoken
+from grace_geom.plots.variants import LONG, fitted
 
 RUNS = [*"abcd"]
 LEGEND = Legend.of({r: Identity("ft", "ft", i) for i, r in enumerate(RUNS)}, {r: r for r in RUNS})
@@ -51,6 +54,13 @@ def test_names_are_spread_as_little_as_can_be():
     np.testing.assert_allclose([*found.values()], best.x, atol=1e-3)
     crowded = [*stacked(dict.fromkeys(RUNS, 200.0), 200).values()]
     assert crowded == [200 - LINE * (n + 0.5) for n in (3, 2, 1, 0)]
+
+
+def test_a_run_has_at_the_end_of_its_line_the_name_of_its_row():
+    legend = replace(LEGEND, names={"a": "at · attack steps 1", "b": "x" * LONG, "c": "y" * 30})
+    lines = {run: Curve([0, 1], [0.0, i]) for i, run in enumerate("abc")}
+    ends = names(name_ends(overlay(lines, legend, {}, {}), legend))
+    assert {*ends} == {*fitted(legend.names, LONG).values()} >= {"at · attack steps 1", "x" * LONG}
 
 
 def test_where_there_is_no_room_for_all_names_those_in_grey_are_left_out():

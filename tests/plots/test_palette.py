@@ -10,7 +10,8 @@ from app.show import MARKS
 from grace_geom.methods import METHODS
 from grace_geom.plots import palette
 from grace_geom.plots.legend import Identity, Legend, short_names
-from grace_geom.plots.palette import DARK, GROUNDS, LIGHT, contrast, look, of_sets
+from grace_geom.plots.palette import DARK, GROUNDS, LIGHT, look, of_sets
+from grace_geom.plots.shades import apart, contrast
 from grace_geom.study.options import GROUPS
 
 USUAL = ("zero-shot", "ft", "lora", "at", "lora-at", "grace", "tecoa", "fare", "trades")
@@ -74,6 +75,14 @@ def test_the_usual_methods_are_told_apart_without_colour():
     assert len({a.marker for a in looks}) == len({a.dash for a in looks}) == len(USUAL)
 
 
+@pytest.mark.parametrize("together", TOGETHER)
+def test_methods_that_are_compared_have_forms_of_their_own_while_there_are_any(together):
+    markers = [look(name).marker for name in TOGETHER[together]]
+    forms = len(palette._MARKERS) + 1  # and that of the zero-shot model
+    assert len(set(markers)) == min(len(markers), forms), sorted(markers)
+    assert {*markers} <= {*MARKS}, "legends can draw them"
+
+
 def test_a_colour_keeps_its_hue_where_the_ground_changes():
     for name in TOGETHER["every hue"][1:]:
         angles = []
@@ -89,8 +98,30 @@ def test_colours_stand_out_from_the_page(ground):
     assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)  # WCAG's own example
     for name in (*METHODS, "a stranger", "another"):
         assert contrast(look(name, ground).color, ground.paper) >= 4.5
-        for turn in range(palette.SHADES):  # markers and lines: 3:1
-            assert contrast(look(name, ground, turn=turn).color, ground.paper) >= 3
+
+
+@pytest.mark.parametrize("ground", GROUNDS.values(), ids=GROUNDS)
+def test_every_shade_of_every_colour_can_be_read_and_told_from_the_others_of_its_hue(ground):
+    names = {look(name, ground).color for name in METHODS}
+    every = {getattr(color, ground.name) for color in palette._COLORS} | names
+    assert len(every) == 13
+    for color in every:
+        shades = [palette.shade(color, step, ground) for step in range(palette.SHADES)]
+        assert shades[0] == color
+        assert min(contrast(one, ground.paper) for one in shades) >= 4.5, color  # small text
+        pairs = itertools.combinations(shades, 2)
+        assert min(apart(one, other) for one, other in pairs) > 0.05, color  # 0.02 is just seen
+        assert apart(shades[0], shades[1]) > 0.06, color
+    assert apart("#8D4A99", "#4A3E69") == pytest.approx(
+        np.linalg.norm(np.subtract(*(oklab(c, np.eye(3)) for c in ("#8D4A99", "#4A3E69"))))
+    )
+
+
+@pytest.mark.parametrize("ground", GROUNDS.values(), ids=GROUNDS)
+def test_every_dark_shade_stands_for_one_light_one(ground):
+    every = [palette.shade(getattr(color, ground.name), step, ground)
+             for color in (palette._GREY, *palette._COLORS) for step in range(palette.SHADES)]  # fmt: skip
+    assert len(set(every)) == len(every)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -23,7 +23,7 @@ from grace_geom.plots import (
     strips,
     zoom,
 )
-from grace_geom.plots.legend import Legend
+from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.palette import LIGHT, look
 from grace_geom.plots.style import from_zero
 from grace_geom.records import (
@@ -400,3 +400,7 @@ def test_the_sentence_says_where_the_best_run_stands():
         "**b**, best at 70.0 % Adv, has the second highest class-centroid cosine ID→Adv of 3: 0.5 "
         "(baseline 0.2)" in said
     )
+    legend = Legend.of({run: Identity("ft", run) for run in y}, names)
+    axes = correlation.relation(correlation.LINKS[0], y, dict.fromkeys(y, 0.5), legend).layout
+    assert axes.xaxis.title.text == "Class-centroid cosine ID→Adv"
+    assert axes.yaxis.title.text == "Accuracy under attack, Adv (%)"

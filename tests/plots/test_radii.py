@@ -57,7 +57,7 @@ def test_the_gap_to_a_run_is_that_of_the_same_images():
         found.append(Finding(run, Result("x", (), {"radii": [0.004, 0.01]}, {run: part}), run))
     legend = Legend({"base": "base", "other": "other"}, {r: look("ft") for r in ("base", "other")})
     (title, figure), *_ = robustness.gaps(found, legend, "base", "pgd").items()
-    assert title == "PGD, less base"
+    assert title == "PGD, less “base”"
     (line,) = (t for t in figure.data if t.fill is None)
     assert list(line.y) == pytest.approx([20, 40, 20])  # of five images one, two, one alone
     assert list(line.x) == pytest.approx([0, 1.02, 2.55])

@@ -48,7 +48,7 @@ def test_a_row_of_its_own_says_its_name_once():
     assert figure is not None and spoken(figure) == "ft: 3."
     long = Legend({"ft": "at · attack steps 1 · alpha 5/255"}, LEGEND.looks)
     figure = measures(found, long, "trace", "Trace")
-    assert list(figure.layout.yaxis.ticktext) == ["at · attack…alpha 5/255"]
+    assert list(figure.layout.yaxis.ticktext) == ["at · attack…5/255"]
     assert spoken(figure) == "at · attack steps 1 · alpha 5/255: 3."
 
 

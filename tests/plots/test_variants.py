@@ -77,7 +77,7 @@ def test_options_that_come_together_are_one_word_of_a_name():
     )
     assert found.names == {"at": "at", many: "at · attack steps 1", "ft": "ft"}
     assert found.said == (
-        "Names give options of at: steps of the attack = 1 (and with it step size α of the attack = "
+        "Names give options of “at”: steps of the attack = 1 (and with it step size α of the attack = "
         "5/255, steps at most = 588)."
     )
     other = "at:attack_steps=1:alpha=5/255:max_steps=600"  # which differs in one of them
@@ -126,9 +126,9 @@ def test_rows_and_tables_cut_names_alike_and_no_two_are_the_same():
     names = {str(i): f"a-run-of-last-week-with-rate-{i}-and-seed-s{i % 3}" for i in range(9)}
     assert len({cut(name) for name in names.values()}) == 3
     found = fitted(names, LONG)
-    assert found["4"] == "a-run-of-l…4-and-seed-s1" and len(set(found.values())) == len(names)
+    assert found["4"] == "a-run-of…4-and-seed-s1" and len(set(found.values())) == len(names)
     ends = [f"a-run-of-last-week-with-rate-{i}-and-a-long-end-s0" for i in range(3)]
-    assert fitted({name: name for name in ends}, LONG)[ends[1]] == "a-run-of-last-week-wi…1…"
+    assert fitted({name: name for name in ends}, LONG)[ends[1]] == "a-run-of-last-week…1…"
     other = {"a": "a-method-of-my-own-with-loss-12-s0", "b": "ft-s0"}
     assert fitted(other, LONG) == {run: cut(name) for run, name in other.items()}
 
