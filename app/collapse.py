@@ -107,7 +107,10 @@ def _collapsed(choice: Choice, told: Told, most: int = MOST_NAMED) -> str:
         for turn, who in groups.items()
         if who
     )
-    if many:
+    alike = [turn for turn, who in groups.items() if len(who) == len(others)]
+    if many and alike and len(others) > 1:
+        said = f"{'both' if len(others) == 2 else f'all {len(others)}'} other runs {TURNS[alike[0]][1]}"
+    elif many:
         said = f"of {len(others)} other run{'s' * (len(others) > 1)} {said}"
     is_base = is_reference({e.id: e.method for e in choice.single}.get(told.reference, ""))
     word = "the pretrained model" if is_base else "the baseline"

@@ -84,6 +84,8 @@ def alike(measures: Iterable[Measure | None]) -> Callable[[Measure], Cell]:
 
     def draw(m: Measure) -> Cell:
         """With a sign before it where an eigenvalue has not converged."""
+        if m.error is not None and not math.isfinite(m.error):  # of one group, say
+            return number(m)
         place = _power(m.error or 0) - 1 if shared is None else shared
         text = _to_place(m.value, m.error, place) if fixed else _with_power(m.value, m.error)
         return Cell(_about(m) + text, value=m.value)

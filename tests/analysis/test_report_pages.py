@@ -65,7 +65,7 @@ def test_maps_of_equal_scales_need_less_width_and_a_caption_replaces_the_title(
     maps = layers.layer_by_layer(found, legend, "id", 230)
     (axis,) = {str(figure.layout.xaxis.ticktext) for figure in maps.values()}
     assert axis == str(("0", "1", "2", "3", "emb."))  # level, with room for the name
-    assert next(iter(maps.values())).layout.yaxis.ticktext == ("0", "1", "2", "3", "embedding")
+    assert next(iter(maps.values())).layout.yaxis.ticktext == ("0", "1", "2", "3", "emb.")
     figure = compose("Maps", [maps], legend, "", 6)
     assert interactive.least_width(figure) == 3 * interactive.SQUARE
     heads = [a.text for a in figure.layout.annotations]

@@ -18,7 +18,7 @@ def test_the_answer_holds_each_run_against_the_pretrained_model(opened, lab):
     said = app.main.markdown[0].value.replace("\\", "")
     parts = Result.load(lab / "toy/analyses/anisotropy.json").parts
     before, ft = (parts[run].values[KEY] for run in ("zero-shot-s0", "ft-s0"))
-    assert f"**ft-s0** ({ft.value:.2f} [{ft.low:.2f}, {ft.high:.2f}])" in said  # 1 to 10
+    assert "): both other runs collapse; under attack" in said  # their numbers would need 3 lines
     assert f"the pretrained model **zero-shot-s0** ({before.value:.2f} [" in said
     clear = "collapse" if ft.high < before.low else "spread" if ft.low > before.high else "neither"
     assert clear in said.partition("; under attack")[0] and said.count(". ") == 0
@@ -68,7 +68,7 @@ def test_the_sentence_keeps_to_two_lines_where_names_are_long(monkeypatch):
     assert "**a run with 0" in said  # alone it is short enough
     monkeypatch.setattr(collapse, "_moved", lambda *_: f"Under attack {'centroids move ' * 6}.")
     said = collapse.sentence(choice, [], number)
-    assert "of 3 other runs 3 collapse; under attack" in said
+    assert "all 3 other runs collapse; under attack" in said
     assert len(said.replace("**", "")) <= collapse.MOST_LETTERS
 
 
