@@ -19,7 +19,7 @@ from grace_geom.analysis.curvature import (
     eigenvalue_measures,
     finite,
 )
-from grace_geom.analysis.numbers import UNCERTAIN, Footnotes, alike, as_measure
+from grace_geom.analysis.numbers import UNCERTAIN, Footnotes, alike, as_measure, with_error
 from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.run import Part, Shown, progress, sample_text, say
 from grace_geom.analysis.subject import Subject
@@ -118,17 +118,20 @@ def show(parts: dict[str, Part], options: SpectrumOptions) -> Shown:
         [label, *(feet.cell(part.values.get(n), looks[n], missing=fewer) for n in names)]
         for label, part in parts.items()
     ]
-    signs = ["± standard error of an estimate"]
+    heads = [
+        with_error(_heading(n), (part.values.get(n) for part in parts.values())) for n in names
+    ]
+    signs = ["s.e.: standard error of the estimate"] if any("±" in head for head in heads) else []
     if any(isinstance(c, Cell) and c.full.startswith(UNCERTAIN) for row in rows for c in row):
         signs.append(
             f"{UNCERTAIN} an eigenvalue that did not converge and may be off by more than "
             f"{100 * options.rtol:g} %"
         )
     table = Table(
-        ["checkpoint", *(_heading(n) for n in names)],
+        ["checkpoint", *heads],
         rows,
         title="Eigenvalues and trace",
-        notes=[*feet.notes, "; ".join(signs)],
+        notes=[*feet.notes, *(["; ".join(signs)] if signs else [])],
         about=f"{OPERATORS[options.operator]}, {weights(options.params)}, "
         f"loss: {loss_name(options.loss)}, {sample_text(parts, options)}",
     )

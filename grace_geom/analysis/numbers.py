@@ -122,6 +122,16 @@ def three_digits(measure: Measure) -> Cell:
     return Cell(f"{measure.value:#.3g}".rstrip(".") if measure.value else "0", value=measure.value)
 
 
+def with_error(head: str, measures: Iterable[Measure | None]) -> str:
+    """The heading of a column, which says what stands behind ± where numbers have it:
+    ``trace ± s.e.``, ``average ± s.e., ρ = 10``.
+    """
+    if not any(m is not None and m.error is not None and math.isfinite(m.error) for m in measures):
+        return head
+    name, comma, rest = head.partition(",")
+    return f"{name} ± s.e.{comma}{rest}"
+
+
 class Footnotes:
     """The cells of one table. Where there is no number they hold a dash with a mark, and
     :attr:`notes` says what each mark means.

@@ -14,6 +14,7 @@ from PIL import Image
 
 from grace_geom import terminal
 from grace_geom.analysis.drawing import PAGE, shows_images
+from grace_geom.analysis.report_columns import is_short, kept, rest
 from grace_geom.plots import cells, export, units
 from grace_geom.plots.compose import headed
 from grace_geom.plots.interactive import figure_of_page, narrow_of_page
@@ -54,12 +55,9 @@ def together(text: str) -> str:
 
 
 def table(table: Table) -> str:
-    """A table for a page, its numbers to the right, its notes below."""
-    heads = "".join(
-        f'<th scope="col"{_side(i >= table.labels)}>{_lowered(together(as_sentence(name)))}</th>'
-        for i, name in enumerate(table.columns)
-    )
-    rows = "".join(f"<tr>{_cells(row, table.labels)}</tr>" for row in table.rows)
+    """A table for a page, its numbers to the right, its notes below; the columns that a telephone
+    has no room for stand folded below it there.
+    """
     about = together(as_sentence(table.about))
     title = html.escape(table.title)
     title += f'<span class="about">{html.escape(about)}</span>' if about else ""
@@ -71,10 +69,33 @@ def table(table: Table) -> str:
         f'<p class="note">{_lowered(together(as_sentence(printed(note), labels)))}</p>'
         for note in table.notes
     )
-    return (
-        f'<div class="scroll" tabindex="0"><table>{title}<thead><tr>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>{notes}"
+    shown = kept(table)
+    more = ""
+    if shown < len(table.columns):
+        names = "; ".join(map(_head, table.columns[shown:]))
+        more = f'<details class="few"><summary>More columns: {names}</summary>'
+        more += f"{_grid(rest(table, shown))}</details>"
+    return f"{_grid(table, title, shown)}{more}{notes}"
+
+
+def _grid(table: Table, caption: str = "", shown: int | None = None) -> str:
+    """Rows and columns, of which a telephone shows so many; default: all."""
+    there = range(len(table.columns))
+    most = len(there) if shown is None else shown
+    sides = [_side(i >= table.labels, far=i >= most) for i in there]
+    heads = "".join(
+        f'<th scope="col"{side}>{_head(name)}</th>'
+        for side, name in zip(sides, table.columns, strict=True)
     )
+    rows = "".join(f"<tr>{_cells(row, table.labels, sides)}</tr>" for row in table.rows)
+    return (
+        f'<div class="scroll" tabindex="0"><table>{caption}<thead><tr>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _head(name: str) -> str:
+    return _lowered(together(as_sentence(name)))
 
 
 def _lowered(head: str) -> str:
@@ -82,12 +103,19 @@ def _lowered(head: str) -> str:
     return re.sub(r"(?<=[λ‖δW])_([A-Za-z]+(,\d+)?)", r"<sub>\1</sub>", html.escape(head))
 
 
-def _cells(row: Sequence[Cell | str], labels: int) -> str:
+def _cells(row: Sequence[Cell | str], labels: int, sides: Sequence[str]) -> str:
     texts = [cell if isinstance(cell, str) else cell.full for cell in row]
-    names = "".join(f'<th scope="row">{html.escape(text)}</th>' for text in texts[:labels])
+    names = "".join(f"{row_head(text)}{html.escape(text)}</th>" for text in texts[:labels])
     return names + "".join(
-        f"<td{_side(True)}>{with_interval(printed(text))}</td>" for text in texts[labels:]
+        f"<td{side}>{with_interval(printed(text))}</td>"
+        for side, text in zip(sides[labels:], texts[labels:], strict=True)
     )
+
+
+def row_head(name: str) -> str:
+    """The tag of the cell with a name, which stays in one line where it is short."""
+    side = ' class="short"' if is_short(name) else ""
+    return f'<th scope="row"{side}>'
 
 
 def printed(text: str) -> str:
@@ -103,8 +131,8 @@ def as_sentence(note: str, labels: Collection[str] = ()) -> str:
     return note[:1].upper() + note[1:] if word and word[0] not in labels else note
 
 
-def _side(right: bool) -> str:
-    return ' class="number"' if right else ""
+def _side(right: bool, far: bool = False) -> str:
+    return f' class="number{" far" * far}"' if right else ""
 
 
 def with_interval(text: str) -> str:

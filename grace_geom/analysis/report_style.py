@@ -46,7 +46,7 @@ tbody th { white-space: nowrap } tr.lead { background: var(--good) }
 .interval { color: var(--muted); font-size: .82em; font-weight: 400; margin-left: .2em }
 .who { display: flex; align-items: baseline; gap: .45em }
 .key { flex: none; width: .7em; height: .7em; border-radius: 50% }
-.rank { flex: none; color: var(--muted); min-width: 1.1em } .folded { display: none }
+.rank { flex: none; color: var(--muted); min-width: 1.1em } .folded, .few { display: none }
 .ranked { font-size: .88rem } .ranked th, .ranked td { padding-right: .6rem }
 th:first-child, td:first-child { padding-left: .5rem }
 pre { font: 13px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-x: auto }
@@ -64,12 +64,16 @@ summary:hover { color: var(--link) } details ul { padding-left: 1.1rem }
 @media (max-width: 1179px) { nav { border-top: 1px solid var(--line); padding-top: 1rem } }
 @media (max-width: 1179px) { nav { margin-top: 1.5rem } }
 @media screen and (max-width: 900px) { .wide { display: none } .folded { display: block } }
+@media screen and (max-width: 640px) { .far { display: none } .few { display: block } }
 @media (max-width: 640px) {
   .sheet { padding: 1.1rem .9rem 3rem } h1 { font-size: 1.5rem } h2 { font-size: 1.22rem }
   .finding { font-size: 1rem } .pair { grid-template-columns: 1fr; gap: 0 }
   table { font-size: .82rem; overflow-wrap: normal } th, td { padding-right: .7rem }
-  .ranked { width: 100% } .ranked th, .ranked td { padding-right: .3rem }
+  .ranked { width: 100% } .ranked th, .ranked td { padding-right: .25rem }
+  .ranked th:first-child { padding: .34rem .2rem } .ranked .interval { font-size: .7em }
+  .ranked .who { gap: .35em } .ranked .rank { min-width: .7em }
   tbody th, thead .number { white-space: normal } thead th { font-size: .72rem }
+  tbody th.short { white-space: nowrap }
   .interval { display: block; margin: 0; font-size: .76em }
   .about { max-width: calc(100vw - 2rem) } .fit img { max-width: none; width: max(100%, 44rem) }
 }

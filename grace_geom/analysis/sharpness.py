@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from grace_geom.analysis.numbers import Footnotes, alike
+from grace_geom.analysis.numbers import Footnotes, alike, with_error
 from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, progress, sample_text, say
@@ -143,8 +143,13 @@ def groups_of(batches: Sequence[Batch], m: int, size: int) -> list[list[Batch]]:
     return [group.split(size) for group in joined(batches).split(m)] if batches else []
 
 
-def _legend(options: SharpnessOptions) -> list[str]:
-    """What each column is; δ is a perturbation of the weights θ, ρ the number at its end."""
+def _legend(options: SharpnessOptions, grouped: bool) -> list[str]:
+    """What each column is; δ is a perturbation of the weights θ, ρ the number at its end.
+
+    Args:
+        options: Of the analysis.
+        grouped: Whether there is more than one group of m images.
+    """
     losses = {
         "ce": "Clean loss: cross-entropy on clean images",
         "adv-ce": f"Loss under attack: on PGD images found at the unperturbed weights (ε = "
@@ -163,8 +168,12 @@ def _legend(options: SharpnessOptions) -> list[str]:
         f"Rise of the loss when δ is added to the weights θ. {known}.",
         f"Largest rise: {'; '.join(f'{name}: {text}' for name, text in forms.items())}. It is found "
         "by gradient ascent, so it is a lower bound and never below 0.",
-        "average: mean rise over Gaussian δ with E‖δ‖² = ρ² (± standard error). m-sharpness: as "
-        f"ball, with a δ of its own for every {options.m} images.",
+        "average: mean rise over Gaussian δ with E‖δ‖² = ρ² (s.e.: standard error). m-sharpness: "
+        + (
+            f"as ball, with a δ of its own for every {options.m} images."
+            if grouped
+            else f"the same as ball here, as all images are in one group of m = {options.m}."
+        ),
         f"{below}.",
     ]
 
@@ -177,14 +186,22 @@ def show(parts: dict[str, Part], options: SharpnessOptions) -> Shown:
     """A table for each loss, with the middle radius of each form; the figure has all radii."""
     middles: dict[str, tuple[float, ...]]
     middles = {shape: getattr(options, name) for shape, name in SHAPES.items()}
-    middles |= {"average": options.rho_average, "m_sharpness": options.rho}
+    middles |= {"average": options.rho_average}
+    grouped = any(not p.n or max(p.n.values()) > options.m for p in parts.values())
+    middles |= {"m_sharpness": options.rho} if grouped else {}
     columns = {shape: f"{radii[len(radii) // 2]:g}" for shape, radii in middles.items()}
-    heads = [f"{shape.replace('_', '-')}, ρ = {rho}" for shape, rho in columns.items()]
     about = f"{weights(options.params)}, {sample_text(parts, options)}"
-    tables, legend = [], _legend(options)
+    tables, legend = [], _legend(options, grouped)
     for loss in options.losses:
         feet, why = Footnotes(), "the loss is not finite there"
         keys = [f"{loss}/{shape}/{rho}" for shape, rho in columns.items()]
+        heads = [
+            with_error(
+                f"{shape.replace('_', '-')}, ρ = {rho}",
+                (part.values.get(key) for part in parts.values()),
+            )
+            for key, (shape, rho) in zip(keys, columns.items(), strict=True)
+        ]
         looks = {key: alike(part.values.get(key) for part in parts.values()) for key in keys}
         rows: list[list[Cell | str]] = [
             [label, *(feet.cell(p.values.get(k), looks[k], undefined=why) for k in keys)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 from PIL import Image
 
-from grace_geom.analysis.report_parts import marked_up, packed, together
+from grace_geom.analysis.report_parts import marked_up, packed, row_head, together
 from grace_geom.analysis.standing import RankedCheckpoints, figures, how_measured
 from grace_geom.plots import export
 from grace_geom.plots.interactive import embedded
@@ -99,7 +99,7 @@ def _ranked(best: RankedCheckpoints, columns: Sequence[str], wide: Sequence[str]
         key = f'<span class="key" style="background:{looks[label].color}"></span>'
         lead = ' class="lead"' if label in leaders[best.by] else ""
         rows.append(
-            f'<tr{lead}><th scope="row"><span class="who"><span class="rank">'
+            f'<tr{lead}>{row_head(label)}<span class="who"><span class="rank">'
             f"{places.get(label, '')}</span> {key} <span>{html.escape(label)}</span></span></th>"
             f"{cells}</tr>"
         )

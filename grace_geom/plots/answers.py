@@ -11,6 +11,7 @@ from grace_geom.plots import cuts, layers
 from grace_geom.plots import drift as drifts
 from grace_geom.plots import landscape as slices
 from grace_geom.plots import robustness as radii
+from grace_geom.plots.by_radius import NEAR, by_radius, rises_by_radius
 from grace_geom.plots.by_trace import by_trace
 from grace_geom.plots.columns import is_matrix
 from grace_geom.plots.panels import Point, point
@@ -128,18 +129,21 @@ def _most_curved(found: Sequence[Finding], names: Names) -> str:
 
 
 def sharpness(found: Sequence[Finding], names: Names) -> str:
-    """Of ``sharpness``, where there is no spectrum: whose loss rises least within the largest
-    radius of SAM's ball."""
-    rises = {
-        f.run: Point(float(a[-1, 1]))
-        for f in found
-        if (a := f.array("ce/ball")) is not None and len(a) and np.isfinite(a[-1, 1])
-    }
+    """Of ``sharpness``, where there is no spectrum: whose loss rises least in SAM's ball, at which
+    radii.
+    """
+    rises = rises_by_radius({f.run: f.array("ce/ball") for f in found})
     if not rises:
         return ""
-    rho = max(float(f.array("ce/ball")[-1, 0]) for f in found if f.run in rises)
-    said = ends(rises, names, "least for", "most for")
-    return f"Within ρ = {rho:g} the clean loss rises {said} (no intervals on record)."
+    if len(rises) == 1:
+        ((run, each),) = rises.items()
+        rho = max(each)
+        return (
+            f"Within ρ = {rho:g} the clean loss of {names[run]} rises by {each[rho]:.3g} or more."
+        )
+    said = by_radius(rises, names)
+    alike = f"; alike: within {100 * NEAR:.0f} %" if "alike" in said else ""
+    return f"The clean loss rises {said}. (Lower bounds{alike}.)"
 
 
 def landscape(found: Sequence[Finding], names: Names) -> str:

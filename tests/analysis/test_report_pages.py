@@ -17,6 +17,7 @@ from plotly.subplots import make_subplots
 
 from grace_geom.analysis import report_page as report
 from grace_geom.analysis import report_parts as parts_of_it
+from grace_geom.analysis.report_style import CSS
 from grace_geom.plots import export, interactive, layers, units
 from grace_geom.plots.compose import compose
 from grace_geom.plots.legend import Legend
@@ -149,6 +150,29 @@ def test_symbols_have_what_is_lowered_and_a_table_says_what_it_is_of() -> None:
     assert found == ["Checkpoint", *lowered, "ce/ball_1"]
     about = '<span class="about">Hessian, n\u00a0=\u00a064</span>'
     assert f"<caption>T{about}</caption>" in drawn
+
+
+def test_a_telephone_folds_columns_of_a_wide_table_and_says_which() -> None:
+    heads = ["checkpoint", "ball, ρ = 0.1", "adaptive, ρ = 1", "average ± s.e., ρ = 10", "λ_min"]
+    row = ["zero-shot-s0", "0.3929", "0.3735", "0.0230 ± 0.0027", "1.5"]
+    drawn = parts_of_it.table(Table(heads, [row], title="T", notes=["A note"]))
+    head, _, rest = drawn.partition('<details class="few">')
+    names = "Average\u00a0±\u00a0s.e., ρ\u00a0=\u00a010; λ<sub>min</sub>"
+    assert rest.startswith(f"<summary>More columns: {names}</summary>")
+    near, far = ["number"] * 2, ["number far"] * 2
+    assert re.findall('<td class="([^"]*)">', head) == near + far
+    more, _, notes = rest.partition("</details>")
+    assert re.findall("<td[^>]*>([^<]*)<", more) == row[3:] and "zero-shot-s0" in more
+    assert "far" not in more and "caption" not in more and "A note" in notes
+    assert "few" not in parts_of_it.table(Table(heads[:3], [row[:3]]))
+    assert ".far { display: none } .few { display: block }" in CSS
+
+
+def test_a_short_name_stays_in_one_line() -> None:
+    name, long = "zero-shot-s0", "a-name-that-has-more-letters-than-there-is-room-for"
+    drawn = parts_of_it.table(Table(["run", "a"], [[name, "1"], [long, "2"]]))
+    assert f'<th scope="row" class="short">{name}<' in drawn
+    assert f'<th scope="row">{long}<' in drawn
 
 
 def test_lines_break_within_no_number() -> None:

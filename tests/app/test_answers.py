@@ -129,6 +129,36 @@ def test_runs_of_few_sharp_directions_are_named_where_the_ends_agree():
     assert by_trace(a=(2.0, sure(1.0)), b=(9.5, sure(-5.0))) == "by the trace **b** is flattest"
 
 
+def rising(**rises: list[float]) -> str:
+    parts = {
+        run: Part({}, {"ce/ball": np.array([[0.05, 0.1, 0.2][: len(y)], y]).T})
+        for run, y in rises.items()
+    }
+    return answers.sharpness(found(parts), NAMES)
+
+
+def test_sharpness_says_at_which_radii_the_loss_of_a_run_rises_least():
+    a, b, c = [0.018, 0.0415, 0.179], [0.030, 0.0676, 0.164], [0.15, 0.39, 1.295]
+    assert rising(a=a, b=b, c=c) == (
+        "The clean loss rises least for **a** (0.0415) up to ρ = 0.1, and for **b** (0.164) and "
+        "**a** (0.179) alike at ρ = 0.2; most for **c** (1.29) at every ρ up to 0.2. (Lower "
+        "bounds; alike: within 10 %.)"
+    )
+    assert rising(a=a, b=[0.03, 0.0676, 0.11]) == (
+        "The clean loss rises least for **a** (0.0415) up to ρ = 0.1, and for **b** (0.11) at "
+        "ρ = 0.2. (Lower bounds.)"
+    )
+    assert rising(a=a, b=a).startswith("The clean loss rises alike for **a** (0.179) and **b**")
+    assert rising(a=a) == "Within ρ = 0.2 the clean loss of **a** rises by 0.179 or more."
+
+
+def test_sharpness_compares_at_the_radii_that_all_runs_have():
+    a, b = [0.018, 0.0415, 0.179], [0.030, 0.0676, np.nan]
+    said = rising(a=a, b=b)
+    assert "least for **a** (0.0415) at every ρ up to 0.1." in said
+    assert rising(a=[np.nan]) == "" and answers.sharpness([], NAMES) == ""
+
+
 def test_a_matrix_is_not_most_curved_by_a_wide_interval():
     (f,) = spectra(a=sure(3.0))
     f.part.values[f"kappa/{WIDE}"] = Measure(2.0, None, -1.0, 5.0)
