@@ -10,6 +10,7 @@ MOST_NAMED = 5
 """Runs of one value that are named."""
 MOST_VALUES = 6
 """Values that are told."""
+NO_MAJORITY = "no majority"
 
 
 def grouped(values: Mapping[str, str | None], names: Mapping[str, str]) -> tuple[str, str]:
@@ -20,18 +21,21 @@ def grouped(values: Mapping[str, str | None], names: Mapping[str, str]) -> tuple
         names: Run -> name.
 
     Returns:
-        The value of more than half of the runs with how many these are, empty where there is none;
-        every other value with the runs that have it.
+        The value that most runs have with how many these are, and of how many where it is half of
+        them at most; ``no majority`` where another value has as many. Then every other value with
+        the runs that have it.
     """
     runs: dict[str | None, list[str]] = {}
     for run, value in values.items():
         runs.setdefault(value, []).append(run)
     ordered = sorted(runs, key=lambda value: -len(runs[value]))
-    most, others = "", ordered
-    if 2 * len(runs[ordered[0]]) > len(values):
-        most, others = f"{_written(ordered[0])}\u00a0({len(runs[ordered[0]])})", ordered[1:]
+    most, others = NO_MAJORITY, ordered
+    counts = [len(runs[value]) for value in ordered]
+    if len(counts) == 1 or counts[0] > counts[1]:
+        of = "" if 2 * counts[0] > len(values) else f"\u00a0of\u00a0{len(values)}"
+        most, others = f"{_written(ordered[0])}\u00a0({counts[0]}{of})", ordered[1:]
     elif len(ordered) == len(values) > MOST_VALUES:
-        return "", f"another in each of {len(values)} runs"
+        return NO_MAJORITY, f"another in each of {len(values)} runs"
     said = [f"**{_written(value)}**: {listed(runs[value], names)}" for value in others]
     more = len(said) - MOST_VALUES
     if more > 1:

@@ -173,8 +173,16 @@ def test_of_many_runs_a_setting_is_what_most_have_and_who_has_another():
         "0.1\u00a0(40)",
         "**0.2**: 40\\_x, 41\\_x, 42\\_x, 43\\_x, 44\\_x and 13 more; **\u2013**: 58\\_x, 59\\_x",
     )
-    assert grouped({"0": "a*b", "1": "c"}, names) == ("", "**a\\*b**: 0\\_x; **c**: 1\\_x")
-    assert grouped({run: run for run in names}, names) == ("", "another in each of 60 runs")
+    assert grouped({"0": "a*b", "1": "c"}, names) == (
+        "no majority",
+        "**a\\*b**: 0\\_x; **c**: 1\\_x",
+    )
+    assert grouped({run: run for run in names}, names) == (
+        "no majority",
+        "another in each of 60 runs",
+    )
+    decay = {"0": "0", "1": "0", "2": "1", "3": "2"}
+    assert grouped(decay, names)[0] == "0\u00a0(2\u00a0of\u00a04)"
     tens = {run: run[-1] for run in names}
     assert grouped(tens, names)[1].endswith("; and 4 more values")
 
