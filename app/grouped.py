@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from app.shell import inline, text
-from grace_geom.plots.variants import MOST, cut
+from grace_geom.plots.variants import LONG, MOST, cut
 from grace_geom.records.printed import MISSING
 
 MOST_NAMED = 5
 """Runs of one value that are named."""
 MOST_VALUES = 6
 """Values that are told."""
+JOINER = "\u2060"
+"""Keeps a line from ending here, and takes no room."""
 NO_MAJORITY = "no majority"
 
 
@@ -71,5 +73,11 @@ def listed(runs: Sequence[str], names: Mapping[str, str]) -> str:
     """Names of runs, of many the first ones."""
     more = len(runs) - MOST_NAMED
     if more < 2:
-        return ", ".join(text(names[run]) for run in runs)
-    return f"{', '.join(text(names[run]) for run in runs[:MOST_NAMED])} and {more} more"
+        return ", ".join(_whole(names[run]) for run in runs)
+    return f"{', '.join(_whole(names[run]) for run in runs[:MOST_NAMED])} and {more} more"
+
+
+def _whole(name: str) -> str:
+    """A name in Markdown, a short one without an end of line at its hyphens."""
+    said = text(name)
+    return said if len(name) > LONG else said.replace("\\-", f"\\-{JOINER}")
