@@ -288,9 +288,30 @@ def written(key: str, value: Any) -> str:
 
 
 def told(key: str, value: Any) -> str:
-    """The same for tables and sentences: ``on``, ``off`` and ``none``."""
+    """The same for tables and sentences: ``on``, ``none``, ``100,000`` and powers of ten."""
     said = titles.weights(str(value)) if key == "targets" else written(key, value)
-    return {"True": "on", "False": "off", "None": "none"}.get(said, said)
+    if isinstance(value, float) and said == str(value):
+        return _figure(value)
+    if key == "curvature_labels" and said == "true":  # no switch: the labels are the true ones
+        return "of the data"
+    said = said.replace(" {}", " {class}")  # of a template for texts
+    return {"True": "on", "False": "off", "None": "none", "{}": "none"}.get(said, said)
+
+
+POWERS = str.maketrans(
+    "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
+)
+
+
+def _figure(value: float) -> str:
+    """Whole numbers without a point, and powers of ten as such."""
+    factor, _, power = str(value).partition("e")
+    if power:
+        tens = f"10{str(int(power)).translate(POWERS)}"
+        said = tens if factor == "1" else f"{factor}\u00b7{tens}"
+    else:
+        said = f"{value:,.0f}" if value.is_integer() else factor
+    return said.replace("-", "\u2212")
 
 
 def how_measured(entries: Sequence[Entry], suites: Sequence[str], bars: str = "bars") -> str:

@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from app.shell import inline, text
-from grace_geom.plots.variants import MOST, cut
+from grace_geom.plots.variants import LONG, MOST, cut
 from grace_geom.records.printed import MISSING
 
 MOST_NAMED = 5
 """Runs of one value that are named."""
 MOST_VALUES = 6
 """Values that are told."""
+JOINER = "\u2060"
+"""Keeps a line from ending here, and takes no room."""
+NO_MAJORITY = "no majority"
 
 
 def grouped(values: Mapping[str, str | None], names: Mapping[str, str]) -> tuple[str, str]:
@@ -20,18 +23,21 @@ def grouped(values: Mapping[str, str | None], names: Mapping[str, str]) -> tuple
         names: Run -> name.
 
     Returns:
-        The value of more than half of the runs with how many these are, empty where there is none;
-        every other value with the runs that have it.
+        The value that most runs have with how many these are, and of how many where it is half of
+        them at most; ``no majority`` where another value has as many. Then every other value with
+        the runs that have it.
     """
     runs: dict[str | None, list[str]] = {}
     for run, value in values.items():
         runs.setdefault(value, []).append(run)
     ordered = sorted(runs, key=lambda value: -len(runs[value]))
-    most, others = "", ordered
-    if 2 * len(runs[ordered[0]]) > len(values):
-        most, others = f"{_written(ordered[0])}\u00a0({len(runs[ordered[0]])})", ordered[1:]
+    most, others = NO_MAJORITY, ordered
+    counts = [len(runs[value]) for value in ordered]
+    if len(counts) == 1 or counts[0] > counts[1]:
+        of = "" if 2 * counts[0] > len(values) else f"\u00a0of\u00a0{len(values)}"
+        most, others = f"{_written(ordered[0])}\u00a0({counts[0]}{of})", ordered[1:]
     elif len(ordered) == len(values) > MOST_VALUES:
-        return "", f"another in each of {len(values)} runs"
+        return NO_MAJORITY, f"another in each of {len(values)} runs"
     said = [f"**{_written(value)}**: {listed(runs[value], names)}" for value in others]
     more = len(said) - MOST_VALUES
     if more > 1:
@@ -67,5 +73,11 @@ def listed(runs: Sequence[str], names: Mapping[str, str]) -> str:
     """Names of runs, of many the first ones."""
     more = len(runs) - MOST_NAMED
     if more < 2:
-        return ", ".join(text(names[run]) for run in runs)
-    return f"{', '.join(text(names[run]) for run in runs[:MOST_NAMED])} and {more} more"
+        return ", ".join(_whole(names[run]) for run in runs)
+    return f"{', '.join(_whole(names[run]) for run in runs[:MOST_NAMED])} and {more} more"
+
+
+def _whole(name: str) -> str:
+    """A name in Markdown, a short one without an end of line at its hyphens."""
+    said = text(name)
+    return said if len(name) > LONG else said.replace("\\-", f"\\-{JOINER}")

@@ -18,9 +18,15 @@ MORE = (
     ".more{container-type:inline-size}.more p{display:none;margin:0;padding-top:.4rem;"
     "font-size:.875rem}[data-testid=stElementContainer]:has(>.stHtml>.more){margin-top:-1rem}"
 )  # without a gap of its own where no sentence is seen
-THIN, WIDE = frozenset("iljtfrI.,:;'|!()[]\u00b7-/ "), frozenset("mwMW%@\u2026")
-LETTERS = {"thin": 4.4, "usual": 7.2, "wide": 11.4}
-"""Pixels of a letter of 14 pixels in Source Sans, at most on average: no column is too narrow."""
+ADVANCE = {
+    200: " ", 255: ".,:;'ijl|\u00b7", 311: "fI()[]!-", 350: "tr/", 425: "sz", 470: "cvxy",
+    505: "aegkFJLY0123456789+=_\u2212\u2013", 556: "bdhnopquAESTVXZ",
+    588: "BCKPR\u03b1\u03b2\u03b5\u03bb\u03c1\u03c4", 665: "DGHNOQU", 720: "w", 850: "mMW%@",
+}  # fmt: skip
+"""Thousandths of the size of Source Sans that a letter takes, at most: no column is too narrow."""
+OF_LETTER = {letter: 0.014 * share for share, letters in ADVANCE.items() for letter in letters}
+UNKNOWN = 14.0
+"""Pixels of any other letter."""
 BOLD = 1.05
 """How much wider names in their colours are."""
 MOST_TEXT = 360
@@ -97,8 +103,7 @@ def taken(head: str, cells: Sequence[Cell]) -> int:
 
 def letters(text: str) -> float:
     """Pixels of a text."""
-    kinds = ("thin" if x in THIN else "wide" if x in WIDE else "usual" for x in text)
-    return sum(LETTERS[kind] for kind in kinds)
+    return sum(OF_LETTER.get(letter, UNKNOWN) for letter in text)
 
 
 def width(head: str, cells: Sequence[Cell]) -> int:

@@ -23,6 +23,7 @@ from grace_geom.records.printed import MISSING, Printed
 
 METHOD = "method"
 FEW = 4  # runs of which each has a column of settings; of more, the rows say which differ
+MOST_INLINE = 6  # settings of one method that stand in a row; more are folded below
 DIFFERS = (
     "Only settings in which the runs differ; \u2013: without such a setting, or without effect. Of "
     "means over seeds: the settings of the first run."
@@ -293,7 +294,7 @@ def differences(choice: Choice, known: Catalogue) -> None:
 
 def by_value(choice: Choice, cells: Mapping[str, Mapping[str, str | None]], alt: str) -> None:
     """A row a setting: what most runs have, and who has something else. Settings that only some
-    runs have, as the options of a method, stand together below.
+    runs have, as the options of a method, stand together below, many of them folded.
     """
     some = alone(cells)
     told = {name for known in some.values() for name, _ in known}
@@ -304,11 +305,15 @@ def by_value(choice: Choice, cells: Mapping[str, Mapping[str, str | None]], alt:
         for name in cells
         if name not in told
     ]
-    only = [
-        (listed(runs, choice.names),
-         "; ".join(f"{inline(titles.setting(name))} **{value}**" for name, value in known))
-        for runs, known in some.items()
-    ]  # fmt: skip
+    only: list[tuple[str, ...]] = []
+    folded: dict[str, list[tuple[str, str]]] = {}
+    for having, known in some.items():
+        pairs = [(inline(titles.setting(name)), f"**{value}**") for name, value in known]
+        whole = "; ".join(" ".join(pair) for pair in pairs)
+        if len(pairs) > MOST_INLINE:
+            whole = f"{len(pairs)} settings, listed below"
+            folded[listed(having, choice.names)] = pairs
+        only.append((listed(having, choice.names), whole))
     for heads, body in (
         (("setting", "most runs", "the others"), rows),
         (("only in", "settings that the others do not have"), only),
@@ -316,6 +321,10 @@ def by_value(choice: Choice, cells: Mapping[str, Mapping[str, str | None]], alt:
         if body:
             frame = pd.DataFrame(body, columns=list(heads))
             st.table(frame, border="horizontal", hide_index=True, alt=alt)
+    for i, (names, pairs) in enumerate(folded.items()):
+        with st.expander(f"{len(pairs)} settings only in {names}", key=f"numbers_only_{i}"):
+            frame = pd.DataFrame(pairs, columns=["setting", "value"])
+            st.table(frame, border="horizontal", hide_index=True, alt=f"{alt}: {i + 1}")
 
 
 def _cell(name: str, value: float | str | None) -> str | None:

@@ -28,6 +28,10 @@ LOOK = (
 )
 
 
+OWN_HEAD = "the checkpoint's head"  # as records have it
+DIGITS = 12  # of a SHA-256 that are shown
+
+
 def main() -> None:
     """One run: what it is, how it differs from another, command, accuracies, settings, files."""
     choice = shell.chosen()
@@ -143,11 +147,13 @@ def accuracies(entry: Entry) -> None:
         st.info("Not evaluated yet. This does it:")
         st.code(f"python -m grace_geom.evaluate {shell.quoted(entry.path)}", language="bash")
         return
+    told = sorted({a.head for a in entry.accuracies})  # without heads of old records, said once
+    usual = OWN_HEAD if OWN_HEAD in told and "" not in told else ""
     heads = ["data", "accuracy (%)", "correct", "measured with", "in commands", "notes"]
     rows: list[list[Cell]] = [
         [plots.row_title(a.suite, a.data),
          Figure(100 * e.value, 100 * e.low, 100 * e.high, whole=True), f"{a.correct} of {a.n}",
-         how(a), a.spec, " ".join((*a.notes, *convention_notes([a])))]
+         how(a, usual), a.spec, " ".join((*a.notes, *convention_notes([a])))]
         for a in entry.accuracies if (e := shown(a))
     ]  # fmt: skip
     if not any(row[-1] for row in rows):
@@ -156,12 +162,16 @@ def accuracies(entry: Entry) -> None:
     tables.draw(table, "Every accuracy of this run")
     if said := widths.further(table):
         st.html(said)
-    st.caption("With Wilson's 95 % intervals.")
+    other = "" if told == [usual] else ", where no other head is named"
+    st.caption(
+        "With Wilson's 95 % intervals." + (f" Classified with {usual}{other}." if usual else "")
+    )
 
 
-def how(a: Accuracy) -> str:
-    """The attack, and what classified."""
-    return "; ".join(part for part in (attack_said(a.attack) if a.attack else "", a.head) if part)
+def how(a: Accuracy, usual: str = "") -> str:
+    """The attack, and what classified unless that is the usual head."""
+    parts = attack_said(a.attack) if a.attack else "", a.head if a.head != usual else ""
+    return "; ".join(part for part in parts if part) or "clean images"
 
 
 def configuration(plain: dict[str, Any]) -> None:
@@ -209,7 +219,7 @@ def flat(plain: Any, prefix: str = "") -> dict[str, Any]:
 def files(entry: Entry) -> None:
     """What lies in the run directory."""
     st.header("Files", anchor=False)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "file": store.readable(path.relative_to(entry.path).as_posix()),
             "size": size,
@@ -217,10 +227,25 @@ def files(entry: Entry) -> None:
         }
         for path, size in files_of(entry)
     ]
-    form = {"size": st.column_config.NumberColumn("size", format="bytes")}
-    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=form, alt="Files of this run")
+    looks: dict[Any, Any] = {"size": in_bytes, "SHA-256": lambda digest: digest[:DIGITS]}
+    shown = pd.DataFrame(rows, columns=["file", "size", "SHA-256"]).style.format(looks)
+    st.dataframe(shown, hide_index=True, alt="Files of this run")
+    st.caption(f"SHA-256: the first {DIGITS} digits; the tables to download have all 64.")
+    table = Printed(
+        ["file", "size in bytes", "SHA-256"],
+        [[row["file"], str(row["size"]), row["SHA-256"]] for row in rows],
+    )
+    tables.downloads(table, "files", "table-files")
     if entry.evaluation and entry.evaluation.checkpoint:
         st.caption(evaluated(entry.evaluation.checkpoint, rows))
+
+
+def in_bytes(size: float) -> str:
+    """``23.2 MB``."""
+    unit, *larger = "B", "kB", "MB", "GB", "TB"
+    while size >= 1000 and larger:
+        size, unit = size / 1000, larger.pop(0)
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def files_of(entry: Entry, most: int = 500) -> list[tuple[Path, int]]:

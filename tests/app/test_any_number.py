@@ -173,8 +173,16 @@ def test_of_many_runs_a_setting_is_what_most_have_and_who_has_another():
         "0.1\u00a0(40)",
         "**0.2**: 40\\_x, 41\\_x, 42\\_x, 43\\_x, 44\\_x and 13 more; **\u2013**: 58\\_x, 59\\_x",
     )
-    assert grouped({"0": "a*b", "1": "c"}, names) == ("", "**a\\*b**: 0\\_x; **c**: 1\\_x")
-    assert grouped({run: run for run in names}, names) == ("", "another in each of 60 runs")
+    assert grouped({"0": "a*b", "1": "c"}, names) == (
+        "no majority",
+        "**a\\*b**: 0\\_x; **c**: 1\\_x",
+    )
+    assert grouped({run: run for run in names}, names) == (
+        "no majority",
+        "another in each of 60 runs",
+    )
+    decay = {"0": "0", "1": "0", "2": "1", "3": "2"}
+    assert grouped(decay, names)[0] == "0\u00a0(2\u00a0of\u00a04)"
     tens = {run: run[-1] for run in names}
     assert grouped(tens, names)[1].endswith("; and 4 more values")
 
@@ -184,14 +192,24 @@ def test_what_differs_is_a_column_a_run_or_from_five_runs_on_a_row_by_value(open
         folder = write_run(runs, f"demo/{name}-s0", 80, 50)
         config = folder / "config.yaml"
         config.write_text(config.read_text().replace("lr: 0.001", f"lr: {rate}"))
+    more = "".join(f"option_{i}: {i}\n" for i in range(8))
+    config.write_text(f"{config.read_text().rstrip()}\n{more}")
     app = opened(runs, "numbers")
     assert not app.exception
     table = app.table[0].value.set_index("setting")
     (lr,) = (row for name, row in table.iterrows() if name.endswith("`lr`"))
-    assert lr.tolist() == ["0.001\u00a0(3)", "**0.005**: awp\\-s0; **\u2013**: zero\\-shot\\-s0"]
+    assert lr.tolist() == [
+        "0.001\u00a0(3)",
+        "**0.005**: awp\\-\u2060s0; **\u2013**: zero\\-\u2060shot\\-\u2060s0",
+    ]
     assert not any("setting" in d.value for d in app.dataframe)
     only = app.table[1].value.set_index("only in")["settings that the others do not have"]
-    assert only.to_dict() == {"grace\\-s0": "radius ρ of the weight perturbation **0.01**"}
+    assert only.to_dict() == {
+        "grace\\-\u2060s0": "radius ρ of the weight perturbation **0.01**",
+        "awp\\-\u2060s0": "8 settings, listed below",
+    }
+    folded = app.table[2].value.to_dict("list")
+    assert len(folded["setting"]) == 8 and folded["value"][7] == "**7**"
 
 
 def test_options_of_one_method_stand_together_and_a_method_that_names_tell_has_no_row():

@@ -162,6 +162,18 @@ def test_mean_per_class_accuracies_are_told_and_not_set_against_top_1(tmp_path):
     assert "top-1 accuracy, where" not in compare.how_measured([mean], ("zeroshot",))
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(100000.0, "100,000"), (1e-6, "10⁻⁶"), (3e-5, "3·10⁻⁵"), (0.0, "0"), (80.0, "80"), (-1.5, "−1.5"),
+     (0.0001, "0.0001"), (7, "7"), ({}, "none"), ("{}", "none"), (True, "on"), (None, "none"),
+     ("not a {}", "not a {class}")],
+)  # fmt: skip
+def test_tables_have_no_raw_values(value, said):
+    assert compare.told("x", value) == said
+    assert compare.told("eps", 4 / 255) == "4/255"
+    assert compare.told("curvature_labels", "true") == "of the data"
+
+
 def test_weights_and_analyses_have_words():
     assert compare.told("targets", GROUPS["visual"]) == "image tower"
     assert compare.told("targets", ATTENTION_AND_MLP) == "attention and MLP matrices"

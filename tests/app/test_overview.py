@@ -167,6 +167,12 @@ def test_columns_that_are_not_seen_before_the_table_is_scrolled_are_named():
     assert widths.further(Printed(heads[1:4], [["grace", *row[2:4]]])) == ""
 
 
+def test_a_column_that_a_telephone_shows_is_not_named():
+    row = ["weight of the divergences of answers", "adv-flyp", "0.0027", "weight_answers"]
+    said = widths.further(Printed(["setting", "adv-flyp-s0", "agft-s0", "key"], [row]))
+    assert told_at(said, 388) == "key"  # in Chromium the first three columns take 366 pixels
+
+
 def test_of_each_room_one_sentence_is_seen_and_a_cut_column_counts_as_hidden():
     heads = ["run", *(f"column {i}" for i in range(9))]
     table = Printed(heads, [["a run", *(Figure(50.0) for _ in heads[1:])]])
@@ -186,7 +192,7 @@ def test_a_column_of_text_is_as_wide_as_its_longest_cell_or_its_head():
         "classification head trains": 144.3, "at \u00b7 attack steps 1": 100.0,
     }  # fmt: skip
     for words, pixels in measured.items():
-        assert pixels <= widths.letters(words) < 1.15 * pixels
+        assert pixels <= widths.letters(words) < 1.05 * pixels
     cells = ["none", "attention and MLP", None]
     assert widths.taken("x", cells) == round(20 + widths.letters("attention and MLP"))
     assert widths.taken("names of the weights", ["on"]) > 20 + 6 * len("names of the weights")

@@ -301,6 +301,18 @@ def test_every_control_changes_what_is_drawn(opened, lab, page, key):
     assert specs(app) != before
 
 
+def test_the_run_page_says_the_usual_head_once(opened, runs):
+    path, own = runs / "demo/grace-s0/eval.json", "the checkpoint's head"
+    plain = json.loads(path.read_text())
+    for i, row in enumerate(plain["accuracies"]):
+        row["head"] = "text head" if i == 0 else own
+    path.write_text(json.dumps(plain))
+    app = opened(runs, "run", run="demo/grace-s0")
+    assert f"Classified with {own}, where no other head is named." in sees(app)
+    told = next(d.value for d in app.dataframe if "measured with" in d.value)["measured with"]
+    assert "text head" in told.tolist() and not any(own in one for one in told)
+
+
 def test_the_run_page_says_how_to_make_it_again_and_what_differs(opened, runs):
     app = opened(runs, "run", run="demo/grace-s0")
     assert app.selectbox(key="run").value == "demo/grace-s0"
@@ -327,6 +339,7 @@ def test_the_run_page_says_how_to_make_it_again_and_what_differs(opened, runs):
     assert f"SHA-256 {'f' * 64}, which is none of these files" in sees(app)
     accuracies = next(d.value for d in app.dataframe if "measured with" in d.value)
     assert "APGD-CE, ε = 4/255, 20 steps" in accuracies["measured with"].tolist()
+    assert "clean images" in accuracies["measured with"].tolist()
     (accuracy,) = specs(app)  # of this run and the one beside it
     drawn = [re.sub("<[^>]+>", "", row) for row in accuracy["layout"]["yaxis"]["ticktext"]]
     assert {*accuracies["data"]} == {*drawn}, "one name for a data set on the page"
