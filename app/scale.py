@@ -64,9 +64,15 @@ def bar(drawn: Mapping[str, go.Figure], ends: tuple[str, str] = ("", "")) -> Non
 
 def _bar(trace: Any, ends: tuple[str, str]) -> str:
     low, high, title = float(trace.zmin), float(trace.zmax), trace.colorbar.title.text or ""
+    own = trace.colorbar.ticktext  # of a map that has said more than a number
+    written = [(t, _said(t)) for t in ticks(low, high)]
+    if own is not None:
+        written = [
+            (float(t), str(word)) for t, word in zip(trace.colorbar.tickvals, own, strict=True)
+        ]
     numbers = "".join(
-        f'<span style="{TICK};left:{100 * (t - low) / (high - low):.2f}%">{_said(t)}</span>'
-        for t in ticks(low, high)
+        f'<span style="{TICK};left:{100 * (t - low) / (high - low):.2f}%">{html.escape(word)}</span>'
+        for t, word in written
     )
     size = trace.contours.size if trace.type == "contour" else None
     strip = (

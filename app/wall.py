@@ -17,6 +17,11 @@ GAP = 6
 """Pixels between two pictures."""
 IN_A_ROW = 3
 """Pictures of a card that share a row on any screen."""
+NARROW = (
+    "@media(max-width:640px){.in-pairs{display:grid!important;"
+    "grid-template-columns:repeat(2,minmax(0,160px))}.in-pairs img{width:100%}}"
+)
+"""More of them stand in pairs on a telephone: each beside the one that it is compared with."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def cards(
     """A card a title, its pictures side by side, as many cards in a row as there is room for.
 
     Args:
-        shown: Title, plain text -> pictures.
+        shown: Title, plain text -> pictures; more than three in pairs, which stay together.
         least: Width of a picture on the screen, in pixels; up to three of a card share a row on
             any screen, and shrink where it is narrow.
         told: Title -> rows of a table below the pictures.
@@ -78,6 +83,8 @@ def cards(
         for title, shots in shown.items()
     )
     opened = f'<div style="display:grid;{grid};gap:0.9rem 1.2rem;font-size:0.82rem">'
+    if len(first) > IN_A_ROW:
+        st.html(f"<style>{NARROW}</style>")
     if row:  # the Tab key reaches what scrolls
         st.html(f"<style>{fading('.row-of-cards')}</style>")
         flow = (
@@ -93,8 +100,11 @@ def cards(
 def _card(title: str, shots: Sequence[Shot], least: int, table: str) -> str:
     body = "".join(_figure(shot, least) for shot in shots)
     head = f'<div style="font-weight:600;margin-bottom:0.15rem">{html.escape(title)}</div>'
-    wrap = "wrap" if len(shots) > IN_A_ROW else "nowrap"
-    row = f'<div style="display:flex;flex-wrap:{wrap};gap:{GAP}px">{body}</div>'
+    many = len(shots) > IN_A_ROW
+    row = (
+        f'<div{" class=in-pairs" * many} style="display:flex;'
+        f'flex-wrap:{"wrap" if many else "nowrap"};gap:{GAP}px">{body}</div>'
+    )
     return f"<div>{head}{row}{table}</div>"
 
 

@@ -124,13 +124,14 @@ def _strip(
             told={_headed(_of(known, i)): _told(pair, known, i) for i in mixed},
             heads=("clean", "attacked"), row="Images on which the two differ",
         )  # fmt: skip
+    runs = "; attacked at 1, at 2: made to fool the run of that number" if len(known) > 1 else ""
     hard = (
         "; hard: wrong for the pretrained model" if any(_of(known, i).hard for i in mixed) else ""
     )
     st.caption(unbroken(
         f"Of {len(ids)} pictures {said}, attacked by {attack_of(found)}, at each run on its "
         f"own. Numbers: margin, the logit of the label less the best other; ✓ right, ✗ "
-        f"wrong{hard}."
+        f"wrong{runs}{hard}."
     ))  # fmt: skip
 
 

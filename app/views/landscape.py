@@ -95,8 +95,8 @@ def spread(found: list[Finding], bars: bool) -> str:
                                       ("one random direction", more)) if not there]  # fmt: skip
     if lacks:
         said += (
-            f" These results have {' and '.join(lacks)}: analyses/loss_landscape.py --directions 3 "
-            f"measures {'both' if len(lacks) > 1 else 'more'}."
+            f" These results have {' and '.join(lacks)}; what measures "
+            f"{'both' if len(lacks) > 1 else 'more'}: `analyses/loss_landscape.py --directions 3`."
         )
     return said.strip()
 
@@ -197,10 +197,19 @@ def plane(choice: Choice, found: list[Finding]) -> None:
         drawn if solid else scale.barless(drawn),
         f"{'surfaces' if solid else 'contours'}-{key}",
         f"Loss in a plane of the weights: {PLANES[key].lower()}",
-        how(there, f"Mean loss; {MEANT[key]};"),
+        how(there, f"Mean loss; {MEANT[key]};", highest(choice, shown, key, solid)),
         partial(heights, choice, shown, key),
         whole=drawn,
     )
+
+
+def highest(choice: Choice, found: list[Finding], key: str, solid: bool) -> str:
+    """What losses above the scale look like; empty where there are none."""
+    fields = landscape.fields(found, choice.legend, key).values()
+    if not landscape.above([field.z for field in fields]):
+        return ""
+    shape = "are cut off at the top" if solid else "have the last colour, ≥ at the end of the bar"
+    return f"The highest losses, at most 2 % of all, {shape}."
 
 
 def heights(choice: Choice, found: list[Finding], key: str) -> pd.DataFrame:

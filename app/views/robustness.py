@@ -18,14 +18,14 @@ from grace_geom.records.masked_gradients import masked, unconverged
 from grace_geom.records.printed import Cell, Figure, Printed
 
 CHECKS = {  # those that decide first
-    "apgd": "APGD", "square (black box)": "Square", "pgd, eps = 64/255": "ε = 64/255",
+    "apgd": "APGD", "square (black box)": "Square", "pgd, eps = 64/255": "ε\u00a0=\u00a064/255",
     "square beyond apgd": "Square alone", "pgd": "PGD", "pgd, 2x steps": "twice the steps",
     "pgd, 3 starts": "three starts", "pgd, no random start": "no random start",
 }  # fmt: skip
 HELP = {
     "APGD": "APGD on the cross-entropy, then on the targeted loss.",
     "Square": "Square, a black-box attack: it uses no gradients.",
-    "ε = 64/255": "PGD within ε = 64/255, which must leave no image.",
+    "ε\u00a0=\u00a064/255": "PGD within ε = 64/255, which must leave no image.",
     "Square alone": "Images that withstand APGD and fall to Square.",
 }
 
@@ -229,7 +229,7 @@ def checks(choice: Choice, found: list[Finding]) -> None:
         how(
             found,
             "Accuracy in percent, ± half of Wilson's 95 % interval (lopsided ones in full). APGD "
-            "must be at least as low as Square, and PGD at ε = 64/255 must leave none;",
+            "must be at least as low as Square, and PGD at ε\u00a0=\u00a064/255 must leave none;",
         )
     )
     signs = {f.run: [*masked(f.part.values), *unconverged(f.part.values)] for f in found}

@@ -7,6 +7,7 @@ from functools import partial
 import streamlit as st
 
 from app import logged, mirror, shell, show, standing, store, studying, tables, verdict
+from app.fade import fading
 from app.kept import kept_of_logs, kept_of_runs
 from app.progress import RunProgress, duration, progress
 from app.shell import Choice, text
@@ -16,13 +17,16 @@ from grace_geom.plots.checks import has_bars
 REFRESH = 5.0
 MOST_STALLED = 5  # commands that are written out for stalled runs
 WIDTH, WIDEST = 440, 640  # of a column of panels: two on a laptop, one on a phone
-# Columns share the room of a row; on a phone the choice of the axis fits it.
+# Columns share the room of a row; on a phone the choice of the axis fits it, and
+# the names of the lines, which stand at their ends too, are one row that scrolls.
 LOOK = (
     f"[class*=st-key-training-panels]>[data-testid=stLayoutWrapper]{{flex:1 1 {WIDTH}px!important;"
     f"max-width:{WIDEST}px}}"
     "@media(max-width:640px){[class*=st-key-training-panels]>[data-testid=stLayoutWrapper]"
     "{flex:1 1 100%!important;max-width:100%}"
-    ".st-key-training_against button{padding-left:.45rem;padding-right:.45rem}}"
+    ".st-key-training_against button{padding-left:.45rem;padding-right:.45rem}"
+    ".st-key-training-legend [role=group]{white-space:nowrap;overflow-y:hidden}}"
+    f"{fading('.st-key-training-legend [role=group]')}"
 )
 AXES = (
     "Axes hold all lines{but} and need not begin at 0. None spans less than a fifth of its largest "
@@ -75,7 +79,8 @@ def page(choice: Choice, live: bool) -> None:
             f"{len(lines)} of {len(every)} have a line, those that are being written first. The "
             "table names all."
         )
-    show.legend(list(lines), choice.legend)
+    with st.container(key="training-legend"):
+        show.legend(list(lines), choice.legend)
     st.html(f"<style>{LOOK}</style>")
     beyond = panels(choice, logs, lines, view)
     if logs:

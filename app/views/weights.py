@@ -32,7 +32,7 @@ MEANINGS = {
 MAPS = (("rank", "Rank of the perturbation", False), ("score", "Curvature score", True))
 HOW = {
     "rank": "0: the matrix is not perturbed.",
-    "score": "Estimated Gauss-Newton diagonal, mean over each weight matrix; moving average over "
+    "score": "estimated Gauss-Newton diagonal, mean over each weight matrix; moving average over "
     "refreshes.",
 }
 

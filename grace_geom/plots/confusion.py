@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.maps import heat
+from grace_geom.plots.maps import heat, write
 from grace_geom.plots.style import dress, plain_html
 from grace_geom.plots.variants import in_quotes
 from grace_geom.records import Accuracy, RecordError, confusion, paired_interval, wilson
@@ -224,30 +224,35 @@ def matrices(
         gap = shares[1] - shares[0]
         gap = np.where(np.eye(len(rows), dtype=bool), gap, -gap) + 0.0  # a mistake more is a loss
         ends = max(float(np.nanmax(np.abs(gap), initial=0)), 1.0)
-        figure = _map(gap, names, (-ends, ends), "Gain (points)", legend)
+        figure = _map(gap, names, (-ends, ends), "Gain (points)", legend, GAINED)
         first, second = (in_quotes(legend.names[run]) for run, _ in found)
-        drawn[f"Gain of {second} over {first}"] = figure.update_traces(colorscale=GAINED)
+        drawn[f"Gain of {second} over {first}"] = figure
     return drawn
 
 
 def _map(
-    grid: np.ndarray, names: Sequence[str], ends: tuple[float, float], title: str, legend: Legend
-) -> go.Figure:
+    grid: np.ndarray, names: Sequence[str], ends: tuple[float, float], title: str, legend: Legend,
+    colors: Sequence[Sequence[Any]] | None = None,
+) -> go.Figure:  # fmt: skip
     """One confusion matrix, its first class on top, with numbers in the cells where few are."""
     few, letters = len(names) <= MOST_WORDS, min(max(map(len, names), default=1), 24)
     side = min(WIDE - 45 - 6.6 * letters, 44 * max(len(names), 5))
     below = 45 + 0.71 * 6.6 * letters  # of names aslant
     figure = heat(
-        grid, names, names, ends, title, legend.ground, ("Taken for", "Label"), words=few,
+        grid, names, names, ends, title, legend.ground, ("Taken for", "Label"),
         height=round(side + below),
     )  # fmt: skip
+    if colors is not None:
+        figure.update_traces(colorscale=colors)
     if few:  # zeros would hide the other numbers
         z = np.asarray(figure.data[0].z, float)
         digits = np.char.replace(np.char.mod("%.0f", z), "-", "\u2212")
-        said = np.where(np.abs(np.nan_to_num(z)) < 0.5, "", digits)
-        figure.update_traces(text=said, texttemplate="%{text}")
-    figure.update_yaxes(autorange="reversed", title_standoff=6)
-    return figure.update_xaxes(tickangle=-45, constraintoward="left", title_standoff=6)
+        write(figure, np.where(np.abs(np.nan_to_num(z)) < 0.5, "", digits))
+    last = len(names) - 0.5  # ends are those of the cells: letters in them would ask for more
+    figure.update_yaxes(range=[last, -0.5], title_standoff=6)
+    return figure.update_xaxes(
+        range=[-0.5, last], tickangle=-45, constraintoward="left", title_standoff=6
+    )
 
 
 def _most_moved(counts: Sequence[np.ndarray], most: int) -> np.ndarray:

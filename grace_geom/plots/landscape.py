@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -182,7 +183,9 @@ def contours(
 ) -> dict[str, go.Figure]:
     """2-D slices with the same levels and equal axes, a panel a run; see :func:`fields`."""
     slices = fields(found, legend, key)
-    start, end, size = levels([field.z for field in slices.values()])
+    grids = [field.z for field in slices.values()]
+    start, end, size = levels(grids)
+    bar = BAR | _ticks(start, end, size) if above(grids) else BAR
     drawn = {}
     for run, field in slices.items():
         figure = go.Figure()
@@ -190,7 +193,7 @@ def contours(
             figure.add_contour(
                 x=field.x, y=field.y, z=field.z, colorscale="Viridis", zmin=start, zmax=end,
                 autocontour=False, contours={"start": start, "end": end, "size": size},
-                line={"width": 0.5, "color": "white"}, colorbar=BAR,
+                line={"width": 0.5, "color": "white"}, colorbar=bar,
                 hovertemplate="(%{x:.3g}, %{y:.3g}): %{z:.4g}<extra></extra>",
             )  # fmt: skip
         else:
@@ -236,6 +239,21 @@ def _mark(figure: go.Figure, field: Field, legend: Legend) -> None:
                 xanchor="left" if along < 0.3 else "right" if along > 0.7 else "center",
                 font={"size": 11, "color": "#262730"}, bgcolor="rgba(255,255,255,0.75)",
             )  # fmt: skip
+
+
+def above(grids: Sequence[np.ndarray]) -> bool:
+    """Whether some losses lie above the last level that the grids share."""
+    _, last, size = levels(grids)
+    return any((g[np.isfinite(g)] > last + 1e-9 * size).any() for g in grids)
+
+
+def _ticks(first: float, last: float, size: float) -> dict[str, Any]:
+    """Numbers of a colour bar whose last one is that of all that lies above too."""
+    n = round((last - first) / size)
+    every = -(-n // 5)
+    values = [last - k * size for k in range(0, n + 1, every)][::-1]
+    words = [f"{float(f'{v:.4g}') + 0.0:g}".replace("-", "\u2212") for v in values]
+    return {"tickvals": values, "ticktext": [*words[:-1], f"\u2265 {words[-1]}"]}
 
 
 def levels(grids: Sequence[np.ndarray]) -> tuple[float, float, float]:

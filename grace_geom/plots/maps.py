@@ -5,11 +5,15 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 
 from grace_geom.plots.palette import Ground
+from grace_geom.plots.shades import contrast
 from grace_geom.plots.style import dressed, plain_html
 
 MOST_CELLS = 256
+INKS = ("#000000", "#ffffff")
+"""Of numbers in cells: one of them has the contrast of text with any colour."""
 
 
 def averaged(grid: np.ndarray, most: int = MOST_CELLS) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -79,6 +83,43 @@ def heat(
         y |= {"scaleanchor": "x", "constrain": "domain", "constraintoward": "top"}
     x = {"title": axes[0], "type": "category", "constrain": "domain", "ticks": "", "nticks": 26}
     return dressed([cells], ground, height, xaxis=x, yaxis=y)
+
+
+def write(figure: go.Figure, words: np.ndarray, size: int = 11) -> go.Figure:
+    """Write into the cells of :func:`heat`, in black or white, whichever has more contrast with the
+    cell; plotly's own choice is a grey that is hard to read on middling colours.
+
+    Args:
+        figure: With the cells and their last colour scale.
+        words: ``(rows, columns)``, empty where nothing is to stand.
+        size: Of the letters, in pixels.
+    """
+    cells = figure.data[0]
+    z, low, high = np.asarray(cells.z, float), float(cells.zmin), float(cells.zmax)
+    at = np.argwhere((np.asarray(words) != "") & np.isfinite(z))
+    inks = [_ink(cells.colorscale, (z[i, j] - low) / (high - low)) for i, j in at]
+    for ink in INKS:
+        here = [(i, j) for (i, j), own in zip(at, inks, strict=True) if own == ink]
+        if here:
+            figure.add_scatter(
+                x=[cells.x[j] for _, j in here], y=[cells.y[i] for i, _ in here], mode="text",
+                text=[str(words[i, j]) for i, j in here], textfont={"size": size, "color": ink},
+                hoverinfo="skip", showlegend=False,
+            )  # fmt: skip
+    return figure
+
+
+def behind(scale: Any, share: float) -> str:
+    """The ``#rrggbb`` of a colour scale at a share of its length; beyond it, that of its end."""
+    (rgb,) = sample_colorscale(
+        [[at, color] for at, color in scale], [float(np.clip(share, 0, 1))], colortype="tuple"
+    )
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in rgb)
+
+
+def _ink(scale: Any, share: float) -> str:
+    color = behind(scale, share)
+    return max(INKS, key=lambda ink: contrast(ink, color))
 
 
 def log_ticks(ends: tuple[float, float]) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from grace_geom.plots import checks
+from grace_geom.plots import checks, ranges
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Look
-from grace_geom.plots.ranges import axis, beyond
 from grace_geom.plots.style import dressed, plain_html, see_through
 from grace_geom.records import number, titles
 
@@ -26,8 +25,8 @@ MEANINGS = {
     "loss_gv": "volume spanned by the clean, the attacked and the perturbed-weight feature of an "
     "image, times its factor: 0 where all three agree",
     "loss_adv": "cross-entropy on attacked images",
-    "gram_volume": "the same volume without the factor, between 0 (features agree) and 1 "
-    "(orthogonal)",
+    "gram_volume": "what the clean, the attacked and the perturbed-weight feature of an image span, "
+    "between 0 (all agree) and 1 (orthogonal)",
     "cos_id_adv": "how far the attack turns a feature: 1, not at all",
     "cos_id_awp": "how far the attack and the weight perturbation turn it together",
     "cos_adv_awp": "what the weight perturbation adds to the attack",
@@ -62,6 +61,8 @@ OVER_AXIS, LIFTED, NARROW = 26, 17, 330
 """Pixels from the first panel to its name, over the numbers of the axis; from there to the axis'
 name where both do not fit on one line of the narrowest figure, a telephone's; and its width.
 """
+LOG = ", logarithmic"
+"""After the name of a panel whose axis is: its neighbour's is often linear."""
 BAND = 0.15
 """Strength of the colour of a band."""
 FEW = 20
@@ -309,20 +310,22 @@ def _drawn(
         "range": [0, 1.03 * last] if last else [-0.5, 1],
         "title": {} if above else {"text": along, "standoff": 6},
     }}  # fmt: skip
-    notes, lifted = [], LIFTED if above and not _fits(_short(shown[0][0]), along) else 0
-    for turn, (key, lines) in enumerate(shown, 1):
+    scaled = [
+        _scaled(key, checks.heights(lines), view, first if not turn else _PANEL)
+        for turn, (key, lines) in enumerate(shown)
+    ]
+    heads = [_short(key) + LOG * (numbers.get("type") == "log")
+             for (key, _), (numbers, _) in zip(shown, scaled, strict=True)]  # fmt: skip
+    notes, lifted = [], LIFTED if above and not _fits(heads[0], along) else 0
+    for turn, (numbers, far) in enumerate(scaled, 1):
         tall = first if turn == 1 else _PANEL
         top = 1 if turn == 1 else 1 - (first - _PANEL + (turn - 1) * (_PANEL + _GAP)) / inner
         own, at = _axis("y", turn), {"domain": [max(0.0, top - tall / inner), top]}
-        heights = checks.heights(lines)
-        far = beyond(key, heights, view.scale)
-        held = {run: values for run, values in heights.items() if run not in far}
-        numbers = axis(key, held, view.scale, min(len(far), MOST_BEYOND + 1) * LINE / tall)
         axes[_axis("yaxis", turn)] = numbers | at | {"anchor": "x", "nticks": 5}
-        head = _written(plain_html(_short(key)), own, legend.ground.text, above and turn == 1)
+        head = _written(plain_html(heads[turn - 1]), own, legend.ground.text, above and turn == 1)
         notes += [head] if turn > 1 or not above else [head, _along(along, head, lifted, legend)]
         if far:
-            notes.append(_beyond({legend.names[run]: heights[run] for run in far}, head, legend))
+            notes.append(_beyond({legend.names[run]: v for run, v in far.items()}, head, legend))
     return dressed(
         [line for _, lines in shown for line in lines], legend.ground, inner + _AROUND + lifted,
         **axes,
@@ -330,6 +333,16 @@ def _drawn(
         uirevision=view.along, margin={"t": 48 + lifted if above else 26},
         hoverlabel={"namelength": -1, "bgcolor": legend.ground.paper},
     )  # fmt: skip
+
+
+def _scaled(
+    key: str, heights: ranges.Heights, view: View, tall: int
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The axis of a panel of so many pixels, and the lines that lie above it."""
+    far = ranges.beyond(key, heights, view.scale)
+    held = {run: values for run, values in heights.items() if run not in far}
+    room = min(len(far), MOST_BEYOND + 1) * LINE / tall
+    return ranges.axis(key, held, view.scale, room), {run: heights[run] for run in far}
 
 
 def _written(text: str, panel: str, color: str, over_axis: bool) -> dict[str, Any]:

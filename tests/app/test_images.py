@@ -225,3 +225,15 @@ def test_words_on_the_wall_are_text_and_small_pictures_are_enlarged_in_whole_ste
     written.clear()
     wall.cards({})
     assert not written
+
+
+def test_more_pictures_than_fit_a_telephone_stand_in_pairs(monkeypatch):
+    written = []
+    monkeypatch.setattr(wall.st, "html", written.append)
+    shots = [Shot(np.zeros((8, 8, 3), np.uint8), head, head) for head in "abcd"]
+    wall.cards({"three": shots[:3]})
+    assert not any("in-pairs" in part for part in written)
+    wall.cards({"four": shots})
+    look, cards = written[-2:]
+    assert "max-width:640px" in look and "repeat(2," in look
+    assert cards.count("class=in-pairs") == 1

@@ -75,7 +75,7 @@ def test_the_strongest_attack_stands_first_and_the_gap_to_the_baseline_beside_it
 def test_checks_that_decide_stand_first_with_their_intervals(opened, lab):
     app = opened(lab, "robustness")
     table = next(d.value for d in app.dataframe if "verdict" in d.value)
-    heads = ["run", "verdict", "APGD", "Square", "ε = 64/255", "Square alone", "PGD"]
+    heads = ["run", "verdict", "APGD", "Square", "ε\u00a0=\u00a064/255", "Square alone", "PGD"]
     assert list(table.columns)[:7] == heads
     assert set(table["verdict"]) <= {"no sign", "masked", "PGD too short"}
     (more,) = (e.proto.body for e in app.get("html") if "Scroll the table" in e.proto.body)

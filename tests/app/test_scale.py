@@ -47,6 +47,25 @@ def test_the_bar_of_contours_has_a_colour_between_each_two_levels():
     assert bands[0][0] == middle
 
 
+def test_the_bar_of_contours_says_that_its_last_colour_is_of_all_that_lies_above():
+    axis = np.linspace(-1, 1, 11)
+    legend = Legend.of({"ft": Identity.of_label("ft")}, {"ft": "ft"})
+    for peak, last in ((0.5, "0.5"), (9.0, "≥ 0.5")):
+        z = np.linspace(0.2, 0.5, 121).reshape(11, 11)
+        z[-1, -1] = peak
+        part = Part({}, {"contour": z, "contour_axis": axis})
+        found = [Finding("ft", Result("loss_landscape", (), {}, {"ft": part}), "ft")]
+        trace = landscape.contours(found, legend)["ft"].data[0]
+        written = shown(scale._bar(trace, ("", "")))
+        assert written[-1] == (100, last) and 3 <= len(written) <= 7
+        assert landscape.above([z]) == (peak > 1)
+        assert (trace.colorbar.ticktext is not None) == (peak > 1), "as in printed figures"
+        for at, word in written[:-1]:
+            assert float(word) == pytest.approx(
+                trace.zmin + at / 100 * (trace.zmax - trace.zmin), 1e-3
+            )
+
+
 @pytest.mark.parametrize(
     ("low", "high", "numbers"),
     [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (0, 100, [0, 20, 40, 60, 80, 100]),

@@ -1,10 +1,14 @@
 """Who is right, class by class, and what is taken for what: against counts made by hand."""
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
+from plotly.colors import sample_colorscale
 
 from grace_geom.plots import confusion, static
 from grace_geom.plots.legend import Identity, Legend
+from grace_geom.plots.palette import DARK, LIGHT
+from grace_geom.plots.shades import TEXT, contrast
 from grace_geom.records import Accuracy, RecordError, pack, paired_interval, wilson
 from grace_geom.records.accuracy import pack_numbers
 
@@ -74,6 +78,30 @@ def test_gains_are_hollow_unless_their_paired_interval_leaves_zero_out():
     assert confusion.gains(confusion.split(FT, FT), RUNS, LEGEND) is None
 
 
+def first_names(figure: go.Figure) -> list[str]:
+    return list(figure.data[0].x)
+
+
+@pytest.mark.parametrize("ground", [LIGHT, DARK])
+def test_numbers_have_the_contrast_of_text_with_their_cells(ground):
+    legend = Legend.of({r: Identity.of_label(r) for r in RUNS}, {r: r for r in RUNS}, ground)
+    seen = 0
+    for figure in confusion.matrices([("ft", FT), ("grace", GRACE)], legend).values():
+        cells, *texts = figure.data
+        z = np.asarray(cells.z, float)
+        for trace in texts:
+            for x, y in zip(trace.x, trace.y, strict=True):
+                value = z[list(cells.y).index(y), list(cells.x).index(x)]
+                share = (value - cells.zmin) / (cells.zmax - cells.zmin)
+                (rgb,) = sample_colorscale(
+                    [[at, color] for at, color in cells.colorscale], [share], colortype="tuple"
+                )
+                color = "#" + "".join(f"{round(255 * v):02x}" for v in rgb)
+                assert contrast(trace.textfont.color, color) >= TEXT, (value, color)
+                seen += 1
+    assert seen > 8
+
+
 def test_matrices_are_in_percent_and_a_mistake_more_is_a_loss():
     drawn = confusion.matrices([("ft", FT), ("grace", GRACE)], LEGEND)
     assert list(drawn) == ["ft", "grace", "Gain of “grace” over “ft”"]
@@ -89,8 +117,8 @@ def test_matrices_are_in_percent_and_a_mistake_more_is_a_loss():
         == -drawn["Gain of “grace” over “ft”"].data[0].zmin
         == 100
     )
-    words = np.asarray(drawn["ft"].data[0].text)
-    assert words[0].tolist() == ["67", "33", ""]
+    words = {(t.y[i], t.x[i]): t.text[i] for t in drawn["ft"].data[1:] for i in range(len(t.x))}
+    assert [words.get(("cat", name)) for name in first_names(drawn["ft"])] == ["67", "33", None]
     for figure in drawn.values():
         static.draw(figure, 7).draw_without_rendering()
     assert list(confusion.matrices([("ft", FT)], LEGEND)) == ["ft"]

@@ -137,6 +137,10 @@ def test_a_loss_that_falls_far_has_a_logarithmic_axis_by_itself():
     for scale in ranges.SCALES:
         layout = training.stack({"a": falls}, legend("a"), keys, View(scale=scale)).layout
         kinds[scale] = [layout[f"yaxis{n}"].type for n in ("", 2, 3)]
+        heads = [note.text for note in layout.annotations if not note.name]
+        assert [head.endswith(", logarithmic") for head in heads] == [
+            kind == "log" for kind in kinds[scale]
+        ], "a panel says which scale it has"
     assert kinds["auto"] == ["log", None, None]
     assert kinds["linear"] == [None, None, None]
     assert kinds["log"] == ["log", "log", None]
