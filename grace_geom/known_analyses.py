@@ -21,6 +21,8 @@ class Analysis:
         measure: Name of the function from one checkpoint to its numbers.
         show: Name of the function from all numbers to tables.
         processes: What several processes do, one sentence.
+        revision: Raise it when an estimator of this analysis alone changes: what was measured
+            before is measured again. (``features.cache.REVISION`` does so for all of them.)
     """
 
     options: str
@@ -29,6 +31,7 @@ class Analysis:
     measure: str = "measure"
     show: str = "show"
     processes: str = "Under torchrun the images are divided among the processes; the first one writes and prints."
+    revision: int = 0
 
     @property
     def text(self) -> str:
@@ -72,6 +75,7 @@ ANALYSES = {
         "zero-shot accuracy.",
         figures="drift.figures",
         processes="Under torchrun only the images of zero-shot sets are divided.",
+        revision=1,
     ),
     "representation_drift": Analysis(
         "RepresentationDriftOptions",

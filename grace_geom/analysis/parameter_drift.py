@@ -87,8 +87,8 @@ def padded(spectra: Sequence[np.ndarray]) -> np.ndarray:
 def _zero_shot(
     subject: Subject, sets: dict[str, ImageSet], options: ParameterDriftOptions
 ) -> dict[str, Measure]:
-    """Mean over the sets of the loss of accuracy; its error is that of paired answers, taken as
-    independent.
+    """Mean over the sets of the loss of accuracy. Both models answer the same images, so the error
+    is that of the mean difference image by image: 0 where no answer changed.
     """
     losses, errors, values = [], [], {}
     for name, images in sets.items():
@@ -97,14 +97,16 @@ def _zero_shot(
             values[f"zero_shot_loss/{name}"] = absent(why)
             continue
         old, new = (
-            _accuracy(m, images, name, options, subject.image_size)
+            _right(m, images, name, options, subject.image_size)
             for m in (subject.base, subject.model)
         )
-        error = float(np.sqrt((old * (1 - old) + new * (1 - new)) / len(images)))
+        gaps = old.astype(np.float64) - new
+        n, loss = len(gaps), float(gaps.mean())
+        error = float(np.sqrt(np.sum(np.square(gaps - loss)) / max(n - 1, 1) / n))
         values[f"zero_shot_loss/{name}"] = Measure(
-            old - new, error, estimator=f"n = {len(images)}, unpaired error"
+            loss, error, estimator=f"n = {n}, paired over images"
         )
-        losses.append(old - new)
+        losses.append(loss)
         errors.append(error)
     if losses:
         error = float(np.sqrt(np.sum(np.square(errors)))) / len(errors)
@@ -114,14 +116,15 @@ def _zero_shot(
     return values
 
 
-def _accuracy(
+def _right(
     model: ClipClassifier, images: ImageSet, name: str, options: ParameterDriftOptions, size: int
-) -> float:
+) -> np.ndarray:
+    """``(n,)`` bool, image by image."""
     found = evaluate_set(
         model.float(), images, "zeroshot", name, batch_size=options.batch, seed=options.seed,
         image_size=size,
     )  # fmt: skip
-    return found.accuracy
+    return found.right()
 
 
 def show(parts: dict[str, Part], options: ParameterDriftOptions) -> Shown:

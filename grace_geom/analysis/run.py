@@ -38,6 +38,7 @@ from grace_geom.distributed import PeerLost, first, of_first, processes, world
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation.identity import key_of
 from grace_geom.files import sha256
+from grace_geom.known_analyses import ANALYSES
 from grace_geom.plots.sample import sample_size
 from grace_geom.plots.variants import of_folder
 from grace_geom.progress import Progress
@@ -341,7 +342,7 @@ def _cache(
     out: Path, name: str, subject: Subject, options: Common, others: Mapping[str, Mapping[str, Any]]
 ) -> Path:
     """Where the part of a checkpoint is kept: a name of all that it depends on."""
-    contents = {
+    contents: dict[str, Any] = {
         "name": name,
         "revision": REVISION,
         "of": contents_of(subject),
@@ -350,6 +351,8 @@ def _cache(
         "called": [subject.label, *others] if others else [],
         "settings": options.settings(),
     }
+    if name in ANALYSES and (own := ANALYSES[name].revision):
+        contents["own_revision"] = own
     return out / ".parts" / f"{name}-{key_of(contents)}.json"
 
 

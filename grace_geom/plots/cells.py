@@ -151,9 +151,9 @@ def arrange(
     """Wrap rows of more than ``columns`` cells as evenly as can be, and place every cell.
 
     Cells that were one row keep one width, and rows of as many columns the same gaps. Those of a
-    row whose colours mean the same share the bar of the last one, and those with one vertical scale
-    the numbers and the title of the first one's. Rows of one square cell each,
-    which would leave most of the sheet white, become one row.
+    row whose colours mean the same share the bar of the last one, and neighbours with one vertical
+    scale the numbers and the title of the first one's. Rows of one square cell each, which would
+    leave most of the sheet white, become one row.
 
     Args:
         rows: None of them empty.
@@ -226,11 +226,12 @@ def _share_bars(cells: Sequence[PlacedFigure]) -> None:
 
 
 def _share_axes(cells: Sequence[PlacedFigure]) -> None:
-    """Of cells with one vertical axis, only the first names it."""
-    if len(cells) < 2 or len({str(_vertical(cell)) for cell in cells}) > 1:
-        return
-    for cell in cells[1:]:
-        cell.first = cells[0]
+    """Of cells side by side with one vertical axis, only the first names it."""
+    axes = [str(_vertical(cell)) for cell in cells]
+    for i, cell in enumerate(cells[1:], 1):
+        if axes[i] != axes[i - 1]:
+            continue
+        cell.first = cells[i - 1].first or cells[i - 1]
         axis = cell.layout["yaxis"]
         axis["showticklabels"] = False
         axis.pop("title", None)

@@ -37,6 +37,7 @@ def columns(
     y: Mapping[str, Any],
     height: int = 290,
     x: Mapping[str, Any] | None = None,
+    spread: float = 0.6,
 ) -> go.Figure | None:
     """A column for each of ``heads``, in it a point with its interval for each run; ``None`` where
     there is no point.
@@ -48,12 +49,13 @@ def columns(
         y: Settings of the y axis.
         height: In pixels.
         x: Settings of the x axis, such as its title and ``ticktext``.
+        spread: Share of a column over which its runs stand.
     """
     if not any(points.values()):
         return None
     figure = go.Figure()
     for i, (run, known) in enumerate(points.items()):
-        shift = 0.6 * ((i + 0.5) / len(points) - 0.5)
+        shift = spread * ((i + 0.5) / len(points) - 0.5)
         there = [(j, head, known[head]) for j, head in enumerate(heads) if head in known]
         value = np.array([p.value for _, _, p in there])
         low, high = (

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots import curvature, features, layers, spectra
+from grace_geom.plots.cells import NARROW, WIDTH
 from grace_geom.plots.columns import columns, is_matrix, matrix_axis, shade_blocks, union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
@@ -17,6 +18,8 @@ from grace_geom.records import Finding
 Figures = dict[str, go.Figure]
 DECADES = 4
 """Powers of ten of mean curvature that an axis shows at most: below them stands noise."""
+SPREAD = 0.8
+"""Share of a matrix's column over which runs stand: hollow marks have one height."""
 MOST_PANELS = 8
 """Spectral densities that have a panel each."""
 OPERATORS = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}
@@ -90,20 +93,23 @@ def by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     }
     heads, ground = [weight_name(n) for n in names], legend.ground
     y = {"title": "Mean curvature κ", "exponentformat": "power"}
-    figure = columns(points, heads, legend, y, 320, matrix_axis(names))
+    figure = columns(points, heads, legend, y, 320, matrix_axis(names), SPREAD)
     if figure is None:
         return None
     values = np.array([p.value for known in points.values() for p in known.values()])
     if (values > 0).any():
-        _logarithmic(figure, max(values[values > 0].min(), values.max() / 10**DECADES))
+        apart = SPREAD * (NARROW if legend.narrow else WIDTH) / (len(names) * len(points))
+        least = max(values[values > 0].min(), values.max() / 10**DECADES)
+        _logarithmic(figure, least, min(7.0, max(3.0, apart - 1.5)))
     else:
         figure.add_hline(y=0, line={"color": ground.muted, "width": 1}, layer="below")
     return shade_blocks(figure, names, ground)
 
 
-def _logarithmic(figure: go.Figure, least: float) -> None:
-    """Make the vertical axis logarithmic. Points below ``least`` become hollow ones at its lower
-    end, whose numbers the pointer tells; so far bars that leave it go.
+def _logarithmic(figure: go.Figure, least: float, size: float) -> None:
+    """Make the vertical axis logarithmic. Points below ``least`` become hollow ones of a size in
+    pixels at its lower end, where they stand side by side, and whose numbers the pointer tells; so
+    far bars that leave it go.
     """
     edge, tops = least / 1.6, [least]
     for trace in list(figure.data):
@@ -121,7 +127,8 @@ def _logarithmic(figure: go.Figure, least: float) -> None:
             figure.add_scatter(
                 x=hidden["x"], y=np.full(len(hidden["y"]), edge), mode="markers", name=trace.name,
                 legendgroup=trace.legendgroup, showlegend=False,
-                marker={**trace.marker.to_plotly_json(), "symbol": f"{trace.marker.symbol}-open"},
+                marker=trace.marker.to_plotly_json()
+                | {"symbol": f"{trace.marker.symbol}-open", "size": size},
                 customdata=[[*row, value] for row, value in zip(hidden["customdata"], hidden["y"], strict=True)],
                 hovertemplate=(trace.hovertemplate or "").replace("%{y:", "%{customdata[3]:"),
             )  # fmt: skip

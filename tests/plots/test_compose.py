@@ -211,6 +211,18 @@ def test_pictures_are_composed_with_what_is_written_at_them():
     static.draw(figure, 7).draw_without_rendering()
 
 
+def test_in_every_row_the_first_of_neighbours_with_one_vertical_axis_names_it():
+    def panel(top: float):
+        return lines().update_yaxes(range=[0, top], title="Density")
+
+    row = {"other": panel(9), **{name: panel(1) for name in "abcde"}}
+    figure = compose("T", [row], LEGEND)
+    axes = [figure.layout[f"yaxis{i or ''}"] for i in (0, 2, 3, 4, 5, 6)]
+    named = [axis.title.text == "Density" for axis in axes]
+    assert named == [True, True, False, True, False, False]
+    assert [axis.showticklabels is not False for axis in axes] == named
+
+
 def test_numbers_below_panels_of_one_vertical_axis_keep_apart():
     def dots():
         figure = lines().update_xaxes(

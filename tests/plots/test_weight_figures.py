@@ -217,6 +217,19 @@ def test_curvature_that_is_not_above_a_logarithmic_axis_stands_hollow_at_its_low
     assert "hollow: κ below the axis" in note.replace("<br>", " ")
 
 
+def test_hollow_marks_of_one_matrix_do_not_cover_each_other():
+    names = [f"kappa/visual.transformer.resblocks.{i}.mlp.c_fc.weight" for i in range(18)]
+
+    def flat(i: int):
+        return {name: Measure(-1.0 if name == names[3] else 1.0) for name in names}, {}
+
+    figure = weight_space.by_matrix(found(flat), LEGEND)
+    hollow = [t for t in figure.data if t.marker.symbol.endswith("-open")]
+    assert len(hollow) == len(found(flat)) > 1
+    pixels = 740 / len(names) * np.diff(sorted(t.x[0] for t in hollow))
+    assert min(pixels) > max(t.marker.size for t in hollow) or hollow[0].marker.size == 3
+
+
 def test_all_slices_share_round_levels():
     start, end, size = levels([BOWL, BOWL + 1])
     assert (start, end, size) == pytest.approx((0, 1.6, 0.2))
