@@ -11,6 +11,7 @@ from app.store import Entry, settings
 from grace_geom.plots.answers import Names
 from grace_geom.plots.answers import curvature as curvature
 from grace_geom.plots.answers import landscape as landscape
+from grace_geom.plots.answers import most_curved as most_curved
 from grace_geom.plots.answers import representation as representation
 from grace_geom.plots.answers import robustness as robustness
 from grace_geom.plots.answers import sharpness as sharpness

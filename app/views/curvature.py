@@ -173,14 +173,20 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
 def matrices(choice: Choice, found: list[Finding]) -> None:
     """Curvature matrix by matrix."""
     st.header("Curvature of each matrix", anchor=False)
-    fig = kept(curvature.map_by_matrix, found, choice.legend, "kappa")
+    base = choice.base_run.id if choice.base_run else ""
+    fig = kept(curvature.map_by_matrix, found, choice.legend, "kappa", base)
+    if fig is not None and (said := answers.most_curved(found, answers.bold(choice.names))):
+        st.markdown(said)
     keys = [f"kappa/{name}" for name in found[0].names("kappa")]
+    half = curvature.widest(found, "kappa")
+    bold = " Bold: the baseline." if base in {f.run for f in found} else ""
+    known = f" Half of a 95 % interval: at most {half}; the pointer has each." if half else ""
     crossed = " ×: not above 0." if fig is not None and len(fig.data) > 1 else ""
     show.figure(
         fig,
         "kappa",
         "Map of the mean curvature of each weight matrix from stem to head, a row a run",
-        f"κ = trace / entries of each matrix; rows: flattest first, by λ₁.{crossed} "
+        f"κ = trace / entries of each matrix; rows: flattest first, by λ₁.{bold}{crossed}{known} "
         f"{caption(found, keys[0] if keys else '')}",
         partial(values_table, found, keys),
         "No curvature by matrix on record.",

@@ -91,8 +91,8 @@ def _few(runs: Sequence[str], names: Names, most: int = 3) -> str:
 
 
 def curvature(found: Sequence[Finding], names: Names) -> str:
-    """Of ``hessian_spectrum``: which run is flattest and sharpest, and which matrix is most curved;
-    empty where no eigenvalue was found.
+    """Of ``hessian_spectrum``: which run is flattest and sharpest; empty where no eigenvalue was
+    found.
     """
     tops = _points(found, "lambda_1")
     if not tops:
@@ -104,11 +104,13 @@ def curvature(found: Sequence[Finding], names: Names) -> str:
     traces = _points(found, "trace")
     if len(tops) > 1 and traces.keys() == tops.keys():
         said += by_trace(tops, traces, names)
-    return f"{said}{_most_curved(found, names)}."
+    return f"{said}."
 
 
-def _most_curved(found: Sequence[Finding], names: Names) -> str:
-    """The matrix whose mean curvature is surely the highest: by the lower ends of intervals."""
+def most_curved(found: Sequence[Finding], names: Names) -> str:
+    """Of ``hessian_spectrum``: the matrix whose mean curvature is surely the highest, by the lower
+    ends of intervals; empty where none was measured.
+    """
     kappas = [
         (p.value if p.low is None else p.low, name, f.run, p)
         for f in found
@@ -119,12 +121,12 @@ def _most_curved(found: Sequence[Finding], names: Names) -> str:
         return ""
     low, name, run, p = max(kappas)
     if not low > 0:
-        return "; no matrix is clearly curved"
+        return "No matrix is clearly curved."
     at = f" for {names[run]}" if len(found) > 1 else ""
     others = [(q.value, other, q) for _, other, of, q in kappas if of == run and other != name]
     _, other, q = max(others, default=(0.0, "", p))
     doubt = f", not clearly more than in {weight_name(other)}" if other and not apart(q, p) else ""
-    return f"; a weight is most curved in **{weight_name(name)}**{at} (κ = {amount(p)}){doubt}"
+    return f"A weight is most curved in **{weight_name(name)}**{at} (κ = {amount(p)}){doubt}."
 
 
 def sharpness(found: Sequence[Finding], names: Names) -> str:

@@ -10,10 +10,13 @@ from grace_geom.plots.legend import Legend
 from grace_geom.plots.matrix_map import matrix_map
 from grace_geom.plots.panels import Curve, log_axis, overlay, point
 from grace_geom.plots.weight_names import in_order
+from grace_geom.quantities import uncertainty
 from grace_geom.records import Finding
 
 
-def map_by_matrix(found: Sequence[Finding], legend: Legend, group: str) -> go.Figure | None:
+def map_by_matrix(
+    found: Sequence[Finding], legend: Legend, group: str, marked: str = ""
+) -> go.Figure | None:
     """Numbers of every weight matrix as a map, a row a run in the order given; ``None`` where none
     is above 0.
 
@@ -21,13 +24,23 @@ def map_by_matrix(found: Sequence[Finding], legend: Legend, group: str) -> go.Fi
         found: Of ``hessian_spectrum``, the run of the upper row first.
         legend: Name of each run.
         group: What the numbers are called, such as ``kappa``.
+        marked: A run whose name is bold.
     """
     names = in_order(n for n in union(f.names(group) for f in found) if is_matrix(n))
     known = {
         f.run: {n: p for n in names if (p := point(f.value(f"{group}/{n}"))) is not None}
         for f in found
     }
-    return matrix_map(known, names, legend)
+    return matrix_map(known, names, legend, marked)
+
+
+def widest(found: Sequence[Finding], group: str) -> str:
+    """Half of the widest interval of the numbers of :func:`map_by_matrix`, rounded; empty where
+    none has one.
+    """
+    every = (point(f.value(f"{group}/{n}")) for f in found for n in f.names(group) if is_matrix(n))
+    halves = [(p.high - p.low) / 2 for p in every if p and p.low is not None and p.high is not None]
+    return uncertainty(max(halves)) if halves else ""
 
 
 FORMS = {

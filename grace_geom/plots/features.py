@@ -6,22 +6,13 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from grace_geom.plots.centroids import moved
 from grace_geom.plots.clouds import clouds, over_id, pooled, sets_of
 from grace_geom.plots.columns import union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.layers import layer_axis, short, title
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import (
-    Curve,
-    Point,
-    below,
-    log_axis,
-    log_ticks,
-    measures,
-    overlay,
-    point,
-    span,
-)
+from grace_geom.plots.panels import Curve, Point, below, log_axis, log_ticks, overlay, span
 from grace_geom.plots.sample import attack, intervals, sample
 from grace_geom.plots.style import dressed, plain_html, row_bands, see_through
 from grace_geom.plots.variants import LONG, fitted
@@ -243,11 +234,12 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
         shares += ", ".join(shifted)
     s = found[0].result.settings
     awp = f"AWP: rank {s.get('rank')}, |Δ| = {s.get('rho')} |W| in every attention and MLP matrix"
+    away = sorted((s for s in sets if s != "id"), key=lambda s: s != "adv")
     made = intervals(found, "centroid_cosine")
     bars = f"; bars: {made}" if made else ""
     rows = {
-        "centroids": ("Cosine of class centroids to ID",
-                      [centroids(found, legend, sets)], f"{note}{bars}"),
+        "centroids": ("How far class centroids moved from ID", [moved(found, legend, away)],
+                      f"on top what moved least over all panels; {note}{bars}"),
         "fig2a": ("ID, shifted and attacked images",
                   [pooled(clouds(found, legend, sets, solid=True), legend.ground)],
                   f"{axes}; {shares}; {note}"),
@@ -261,26 +253,6 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     for key, figure in drawn.items():
         if key == "fig2a":  # the points of clouds are too small for a key
             figure.update_layout(legend={"itemsizing": "constant"})
-    return drawn
-
-
-def centroids(
-    found: Sequence[Finding], legend: Legend, sets: Sequence[str]
-) -> dict[str, go.Figure | None]:
-    """Mean cosine of class centroids to those of ID, a panel a distribution on one scale, attacked
-    images first; a row a run, the one that the attack moves most on top.
-    """
-    names = sorted((s for s in sets if s != "id"), key=lambda s: s != "adv")
-    if not names:
-        return {}
-    known = {f.run: p.value for f in found if (p := point(f.value(f"centroid_cosine/{names[0]}")))}
-    ordered = sorted(found, key=lambda f: known.get(f.run, np.inf))
-    drawn = {title(s): measures(ordered, legend, f"centroid_cosine/{s}", "Cosine") for s in names}
-    shown = [figure for figure in drawn.values() if figure is not None]
-    ends = [figure.layout.xaxis.range for figure in shown]
-    for figure in shown:
-        figure.update_xaxes(range=[min(low for low, _ in ends), max(high for _, high in ends)])
-        figure.update_traces(legendgroup=None)  # rows have names, and need no legend
     return drawn
 
 

@@ -10,6 +10,7 @@ from grace_geom.plots.answers import (
     curvature,
     ends,
     landscape,
+    most_curved,
     percent,
     representation,
     robustness,
@@ -67,6 +68,12 @@ def gallery(found: Sequence[Finding], names: Names) -> str:
     return f"Of the ID images shown, which were chosen, those still right under attack are {said}."
 
 
+def _curved(found: Sequence[Finding], names: Names) -> str:
+    """Of ``hessian_spectrum``, as a whole and by matrix."""
+    whole = curvature(found, names)
+    return f"{whole} {most_curved(found, names)}".rstrip() if whole else ""
+
+
 def _represented(found: Sequence[Finding], names: Names) -> str:
     """Of ``representation_drift``, on every distribution."""
     sets = layers.order([s for f in found for s in f.array_names("cka_layers")])
@@ -74,7 +81,7 @@ def _represented(found: Sequence[Finding], names: Names) -> str:
 
 
 ANSWERS: Mapping[str, Callable[[Sequence[Finding], Names], str]] = {
-    "hessian_spectrum": curvature,
+    "hessian_spectrum": _curved,
     "sharpness": sharpness,
     "loss_landscape": landscape,
     "parameter_drift": weights,

@@ -62,9 +62,12 @@ def spectra(**tops: Measure) -> list[Finding]:
 def test_curvature_names_the_flattest_the_sharpest_and_the_matrix():
     said = answers.curvature(spectra(a=sure(3.0, 0.1), b=sure(9.0, 0.5), c=sure(5.0, 0.2)), NAMES)
     assert said == (
-        "By λ₁ the loss is flattest for **a** (3.00 ± 0.10) and sharpest for **b** (9.00 ± 0.50); a "
-        "weight is most curved in **block 0, attention out** for **c** (κ = 0.50 ± 0.10)."
+        "By λ₁ the loss is flattest for **a** (3.00 ± 0.10) and sharpest for **b** (9.00 ± 0.50)."
     )
+    assert answers.most_curved(spectra(a=sure(3.0), c=sure(9.0)), NAMES) == (
+        "A weight is most curved in **block 0, attention out** for **c** (κ = 0.50 ± 0.10)."
+    )
+    assert answers.most_curved(found({"a": Part()}), NAMES) == ""
     close = answers.curvature(spectra(a=sure(3.0, 0.5), b=sure(3.2, 0.5), c=sure(9.0)), NAMES)
     assert "flattest for **a** (3.00 ± 0.50), not clearly before **b** (3.20 ± 0.50), and" in close
     assert answers.curvature(found({"a": Part()}), NAMES) == ""
@@ -76,7 +79,7 @@ def by_trace(**runs: tuple[float, Measure]) -> str:
     for f in some:
         f.part.values["trace"] = runs[f.run][1]
     names = {run: f"**{run}**" for run in runs}
-    return answers.curvature(some, names).split("; ", 1)[1].rpartition("; ")[0]
+    return answers.curvature(some, names).split("; ", 1)[1].removesuffix(".")
 
 
 def test_the_trace_agrees_differs_or_does_not_tell():
@@ -132,12 +135,13 @@ def test_runs_of_few_sharp_directions_are_named_where_the_ends_agree():
 def test_a_matrix_is_not_most_curved_by_a_wide_interval():
     (f,) = spectra(a=sure(3.0))
     f.part.values[f"kappa/{WIDE}"] = Measure(2.0, None, -1.0, 5.0)
-    said = answers.curvature([f], NAMES)
+    said = answers.most_curved([f], NAMES)
     assert "most curved in **block 0, attention out** (κ = 0.50 ± 0.10), not clearly more" in said
-    assert said.startswith("The largest curvature of the loss for **a** is λ₁ = 3.000 ± 0.010")
+    whole = answers.curvature([f], NAMES)
+    assert whole == "The largest curvature of the loss for **a** is λ₁ = 3.000 ± 0.010."
     for name in (OUT, WIDE):
         f.part.values[f"kappa/{name}"] = Measure(2.0, None, -1.0, 5.0)
-    assert answers.curvature([f], NAMES).endswith("no matrix is clearly curved.")
+    assert answers.most_curved([f], NAMES) == "No matrix is clearly curved."
 
 
 def a_line(rise: float, adv: list[float], n: int = 1000) -> Part:

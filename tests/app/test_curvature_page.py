@@ -48,9 +48,13 @@ def test_rows_of_curvature_are_ranked_as_the_answer_ranks_them_and_the_baseline_
         for spec in specs(app)
         if "<b>ft-s0</b>" in spec["layout"]["yaxis"].get("ticktext", ())
     ]
+    last = rows.pop()["yaxis"]["ticktext"]
+    assert last == ["zero-shot-s0", "<b>ft-s0</b>", "grace-s0"], "the map"
     assert len(rows) == 4 - 2, "no norm and no smallest eigenvalue on record"
     for layout in rows:
         assert layout["yaxis"]["ticktext"] == ["grace-s0", "<b>ft-s0</b>", "zero-shot-s0"]
         (line,) = layout["shapes"]
         assert line["x0"] == line["x1"] in (5.0, 15.0)
-    assert "Bold, dotted: the baseline." in said
+    assert "Bold, dotted: the baseline." in said and "Bold: the baseline." in said
+    assert said.count("A weight is most curved in") == 1
+    assert said.index("Curvature of each matrix") < said.index("A weight is most curved in")

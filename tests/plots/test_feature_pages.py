@@ -154,14 +154,16 @@ def test_every_set_stands_over_id_with_its_cosine():
     assert figure.layout.yaxis.title.text == "sketch<br>PC 2"
 
 
-def test_centroids_are_ranked_under_attack_and_shown_on_one_scale():
+def test_centroids_stand_by_their_distance_to_id_as_on_the_dashboard():
     found = [stability_of("ft"), stability_of("grace", 0.1, ("id", "adv"))]
     far, near = Measure(0.2, None, 0.1, 0.3), Measure(0.9, None, 0.8, 0.95)
     found[0].part.values.update({"centroid_cosine/adv": near, "centroid_cosine/sketch": far})
     found[1].part.values["centroid_cosine/adv"] = far
     figure = features.figures(found, LEGEND)["centroids"]
     assert heads(figure) == [layers.title("adv"), layers.title("sketch")]  # as the sentence ranks
-    assert figure.layout.yaxis.ticktext == ("grace", "ft")
+    assert figure.layout.yaxis.ticktext == ("ft", "grace")  # what moved least is on top
+    assert figure.layout.xaxis.type == "log"
+    assert sorted(t.x[0] for t in figure.data if t.name == "ft") == pytest.approx([0.1, 0.8])
     assert figure.layout.xaxis.range == figure.layout.xaxis2.range
     assert not any(trace.showlegend for trace in figure.data)  # the rows have names
 
