@@ -16,7 +16,6 @@ from grace_geom.plots import curvature, panels, spectra
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import point
 from grace_geom.plots.weight_names import group_name
-from grace_geom.quantities import uncertainty
 from grace_geom.records import Finding
 
 FIGURES = "Eigenvalues, trace and norm"
@@ -181,10 +180,7 @@ def matrices(choice: Choice, found: list[Finding]) -> None:
     keys = [f"kappa/{name}" for name in found[0].names("kappa")]
     half = curvature.widest(found, "kappa")
     bold = " Bold: the baseline." if base in {f.run for f in found} else ""
-    known = (
-        "" if half is None
-        else f" Half of a 95 % interval: at most {uncertainty(half)}; the pointer has each."
-    )  # fmt: skip
+    known = f" Half of a 95 % interval: at most {half}; the pointer has each." if half else ""
     crossed = " ×: not above 0." if fig is not None and len(fig.data) > 1 else ""
     show.figure(
         fig,

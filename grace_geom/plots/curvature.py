@@ -10,6 +10,7 @@ from grace_geom.plots.legend import Legend
 from grace_geom.plots.matrix_map import matrix_map
 from grace_geom.plots.panels import Curve, log_axis, overlay, point
 from grace_geom.plots.weight_names import in_order
+from grace_geom.quantities import uncertainty
 from grace_geom.records import Finding
 
 
@@ -33,15 +34,13 @@ def map_by_matrix(
     return matrix_map(known, names, legend, marked)
 
 
-def widest(found: Sequence[Finding], group: str) -> float | None:
-    """Half of the widest interval of the numbers of :func:`map_by_matrix`; ``None`` where none has
-    one.
+def widest(found: Sequence[Finding], group: str) -> str:
+    """Half of the widest interval of the numbers of :func:`map_by_matrix`, rounded; empty where
+    none has one.
     """
     every = (point(f.value(f"{group}/{n}")) for f in found for n in f.names(group) if is_matrix(n))
-    return max(
-        ((p.high - p.low) / 2 for p in every if p and p.low is not None and p.high is not None),
-        default=None,
-    )
+    halves = [(p.high - p.low) / 2 for p in every if p and p.low is not None and p.high is not None]
+    return uncertainty(max(halves)) if halves else ""
 
 
 FORMS = {

@@ -110,8 +110,8 @@ def test_the_map_of_curvature_has_a_row_a_run_and_a_cross_where_it_is_not_positi
     assert (list(crosses.x), list(crosses.y)) == (["block 1, attention in"], ["r"])
     assert crosses.customdata[0][0] == -0.1
     static.draw(figure, 7).draw_without_rendering()
-    assert curvature.widest(runs, "kappa") == pytest.approx(0.196)
-    assert curvature.widest(runs[1:], "kappa") is None
+    assert curvature.widest(runs, "kappa") == "0.20"
+    assert curvature.widest(runs[1:], "kappa") == ""
     bold = curvature.map_by_matrix(runs, legend("r", "s"), "kappa", "s")
     assert bold.layout.yaxis.ticktext == ("<b>s</b>", "r")
     flat = found("t", {"kappa/visual.proj": Measure(-1.0)}, {})
