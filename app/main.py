@@ -22,11 +22,12 @@ from grace_geom.store import PROTOCOLS, protocol_of
 
 VIEWS = Path(__file__).parent / "views"
 # What the Tab key reaches first, seen only then; less air above a page's question; links whose
-# marks do not lie over each other; flags of commands, which Streamlit's light theme writes too pale
-# for many people; what is chosen of a few, which Streamlit writes paler than the rest; and whole
-# names of chosen runs.
+# marks do not lie over each other; code in captions and flags of commands, which Streamlit's light
+# theme writes too pale for many people; what is chosen of a few, which Streamlit writes paler than
+# the rest; and whole names of chosen runs.
 SKIP = """<a class="skip" href="#content">Skip to the page</a>
 <style>.skip:not(:focus){position:absolute;left:-100vw}
+[data-testid=stCaptionContainer] code{color:inherit}
 [data-testid=stMainBlockContainer]{padding-top:4rem}
 [data-testid=stSidebar] [data-testid=stElementContainer]:has(>[data-testid=stPageLink]){margin:-4px 0}
 .token.parameter.variable{color:inherit}
