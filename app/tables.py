@@ -104,7 +104,7 @@ def ranked(choice: Choice, found: Ranking) -> None:
             st.info(f"No run matches '{text(wanted.filter)}'.")
             return
         colors = {choice.names[e.id]: choice.legend.looks[e.id].color for e in listed}
-        shown(table, "Accuracies of the chosen runs, best first, in percent", colors)
+        draw(table, "Accuracies of the chosen runs, best first, in percent", colors)
     with below:
         keys = [f"{n}: {text(choice.names[run])}" for run, n in found.numbers(choice.names).items()
                 if cut(choice.names[run]) != choice.names[run]]  # fmt: skip
@@ -250,18 +250,6 @@ def _either(numbers: Any) -> str:
     return " or ".join(map(str, sorted(set(numbers))))
 
 
-def shown(
-    table: Printed,
-    alt: str,
-    colors: Mapping[str, str] | None = None,
-    helps: Mapping[str, str] = HELP,
-) -> None:
-    """A table as of :func:`draw`, and below it the columns for which it must be scrolled."""
-    draw(table, alt, colors, helps)
-    if said := widths.further(table):
-        st.html(said)
-
-
 def draw(
     table: Printed,
     alt: str,
@@ -269,7 +257,8 @@ def draw(
     helps: Mapping[str, str] = HELP,
 ) -> None:
     """A table on the page: sorted by number at a click, each number with its interval, the best in
-    bold, and names in the colours of the figures. No column is narrower than what it holds.
+    bold, and names in the colours of the figures. No column is narrower than what it holds; below
+    it stand the columns for which it must be scrolled.
 
     Args:
         table: What it holds.
@@ -300,6 +289,8 @@ def draw(
         height=height, row_height=ROW if len(frame) > FEW_ROWS else None, placeholder="\u2013",
         alt=alt,
     )  # fmt: skip
+    if said := widths.further(table):
+        st.html(said)
 
 
 def _value(cell: Cell, numeric: bool) -> object:

@@ -284,7 +284,7 @@ def differences(choice: Choice, known: Catalogue) -> None:
     alt = "Settings in which the chosen runs differ"
     if len(runs) <= FEW:
         filled = [[cell or MISSING for cell in row] for row in rows]
-        tables.shown(Printed(heads, filled), alt, helps={})
+        tables.draw(Printed(heads, filled), alt, helps={})
     else:
         by_value(choice, cells, alt)
     more = "" if len(runs) <= FEW else " In brackets: of how many runs."

@@ -224,7 +224,7 @@ def checks(choice: Choice, found: list[Finding]) -> None:
         ],
     )
     colors = {choice.names[f.run]: choice.legend.looks[f.run].color for f in found}
-    tables.shown(table, "Accuracy under stronger attacks", colors, HELP)
+    tables.draw(table, "Accuracy under stronger attacks", colors, HELP)
     st.caption(
         how(
             found,

@@ -160,8 +160,6 @@ def accuracies(entry: Entry) -> None:
         heads, rows = heads[:-1], [row[:-1] for row in rows]
     table = Printed(heads, rows)
     tables.draw(table, "Every accuracy of this run")
-    if said := widths.further(table):
-        st.html(said)
     other = "" if told == [usual] else ", where no other head is named"
     st.caption(
         "With Wilson's 95 % intervals." + (f" Classified with {usual}{other}." if usual else "")

@@ -261,7 +261,7 @@ def status(
     st.header("Where each run stands", anchor=False)
     table = standing.standing(choice.names, found, trends, checks)
     colors = {choice.names[run]: choice.legend.looks[run].color for run in found}
-    tables.shown(table, "State of the chosen runs", colors, {})
+    tables.draw(table, "State of the chosen runs", colors, {})
     st.caption(" ".join(table.notes))
 
 

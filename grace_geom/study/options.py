@@ -41,8 +41,10 @@ same augmentation.
 """
 
 
-_SHARED = ("micro_batch", "preprocess", "image_size", "val_fraction", "split_seed", "precision")
-"""Those without a flag of the study; ``--set FIELD=VALUE`` gives them to every method."""
+_SHARED = (
+    "micro_batch", "preprocess", "image_size", "val_fraction", "val_images", "split_seed", "precision",
+)  # fmt: skip
+"""Settings without a flag of the study that ``--set FIELD=VALUE`` gives to every method."""
 
 MAY_DIFFER = ("epochs", "max_steps", "micro_batch", "train_images", "precision")
 """Those of them that ``--unequal`` may name. Not the batch: costs are told in passes of it."""
@@ -351,13 +353,13 @@ def settings_of(options: StudyOptions, label: str, seed: int) -> dict[str, Any]:
     return values
 
 
-def _to_all(name: str) -> str:
-    """The flag of a setting that every method shares."""
+def for_all(name: str) -> str:
+    """The flag that gives a setting to every method of a study."""
     return f"--set {name}=VALUE" if name in _SHARED else f"--{name.replace('_', '-')}"
 
 
 def _set_values(given: Mapping[str, str], method: str) -> dict[str, str]:
-    """What ``--set`` says of a method: what it says of all trained ones, then of this one."""
+    """What ``--set`` says of a method: what it says of all, then of this one."""
     shared: dict[str, str] = {}
     own: dict[str, str] = {}
     for key, value in given.items():
@@ -366,8 +368,7 @@ def _set_values(given: Mapping[str, str], method: str) -> dict[str, str]:
             if target == method:
                 own[name] = value
         elif key in _SHARED:
-            if method_class(method).trains:
-                shared[key] = value
+            shared[key] = value
         else:
             raise UserError(
                 f"--set takes METHOD.FIELD=VALUE, or FIELD=VALUE for {', '.join(_SHARED)}; not "
@@ -388,6 +389,6 @@ def _equal_terms(jobs: list[Job], unequal: Sequence[str]) -> None:
                 said = ["null" if value is None else value for value in (ours, theirs)]
                 raise UserError(
                     f"not on equal terms: {name} is {said[0]} for {job.label}, {said[1]} for "
-                    f"{trained[0].label}; give {_to_all(name)} to all of them"
+                    f"{trained[0].label}; give {for_all(name)} to all of them"
                     + (f", or allow it: --unequal {name}" if name in MAY_DIFFER else "")
                 )

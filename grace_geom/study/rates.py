@@ -21,7 +21,7 @@ from grace_geom.study.execute import (
     held_out_text,
 )
 from grace_geom.study.halving import RateTrial
-from grace_geom.study.options import Job, StudyOptions
+from grace_geom.study.options import Job, StudyOptions, for_all
 from grace_geom.study.rate_tables import edges, search_notes
 from grace_geom.study.sampler import check_optuna
 from grace_geom.study.search import RateSearch, ToRung, new_search, rung_config
@@ -80,7 +80,7 @@ class Rates:
 
 
 def _set_for_all(name: str, value: float) -> str:
-    return f"{name} (now {value:g}; --set METHOD.{name}=VALUE for every method)"
+    return f"{name} (now {value:g}; {for_all(name)} for every method)"
 
 
 class ChoiceOfRates(Protocol):

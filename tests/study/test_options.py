@@ -15,11 +15,10 @@ def test_methods_train_on_equal_terms():
         jobs_of(options, {})
 
 
-def test_a_shared_setting_without_a_method_is_that_of_all_that_train():
-    given = {"precision": "bf16"}
-    zero, ft, at = jobs_of(StudyOptions(methods=("zero-shot", "ft", "at"), set=given), {})
-    assert [job.config.precision for job in (ft, at)] == ["bf16", "bf16"]
-    assert zero.config.precision == "auto"
+def test_a_shared_setting_without_a_method_is_that_of_all():
+    given = {"precision": "bf16", "at.precision": "float32"}
+    options = StudyOptions(methods=("linear-probe", "ft", "at"), set=given, unequal=("precision",))
+    assert [job.config.precision for job in jobs_of(options, {})] == ["bf16", "bf16", "float32"]
 
 
 def test_unequal_terms_name_what_makes_them_equal():

@@ -137,7 +137,7 @@ def test_rates_that_rest_on_few_images_are_warned_of_once(tmp_path):
     compared.run()
     (told,) = [line for line in said if "learning rates are chosen on" in line]
     assert "24 held-out images" in told and "±19 points" in told
-    assert "a larger val_images (now 24; --set METHOD.val_images=VALUE for every method)" in told
+    assert "a larger val_images (now 24; --set val_images=VALUE for every method)" in told
     (tmp_path / "metrics.jsonl").write_text('{"val_acc": 0.5, "val_n": 200}\n')
     rates.warn_of_few(tmp_path)
     assert not rates.warned
