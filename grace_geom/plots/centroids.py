@@ -8,9 +8,8 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.layers import points
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Point, log_ticks, span
-from grace_geom.plots.style import dressed, plain_html, row_bands
-from grace_geom.plots.variants import LONG, fitted
+from grace_geom.plots.panels import Point, at_marked, at_row, log_ticks, run_axis, span
+from grace_geom.plots.style import dressed, row_bands
 from grace_geom.records import Finding
 
 DIGITS = 1e-7
@@ -71,29 +70,9 @@ def _rows(
     of: Mapping[str, Point], order: Sequence[str], legend: Legend, x: Mapping[str, Any], marked: str
 ) -> go.Figure:
     """A panel: a row for each run of ``order``, a point for those that have a number."""
-    traces = list[dict[str, Any]]()
-    for run, p in of.items():
-        look, name = legend.looks[run], plain_html(legend.names[run])
-        low, high = p.value if p.low is None else p.low, p.value if p.high is None else p.high
-        traces.append({
-            "type": "scatter", "x": [p.value], "y": [order.index(run)], "mode": "markers",
-            "name": name, "showlegend": False, "cliponaxis": False,
-            "marker": {"color": look.color, "symbol": look.marker, "size": 8},
-            "error_x": {
-                "type": "data", "symmetric": False, "array": [high - p.value],
-                "arrayminus": [p.value - low], "color": look.color, "thickness": 1.3, "width": 0,
-            },
-            "hovertemplate": f"{name}: %{{x:.3g}} [{low:.3g}, {high:.3g}]<extra></extra>",
-        })  # fmt: skip
-    short = {r: plain_html(n) for r, n in fitted({r: legend.names[r] for r in order}, LONG).items()}
-    y = {
-        "tickvals": list(range(len(order))), "ticks": "", "showgrid": False,
-        "ticktext": [f"<b>{short[r]}</b>" if r == marked else short[r] for r in order],
-        "showticklabels": len(order) <= MOST_NAMED, "range": [len(order) - 0.5, -0.5],
-    }  # fmt: skip
-    line = {"type": "line", "yref": "y domain", "y0": 0, "y1": 1, "layer": "below",
-            "line": {"width": 1, "dash": "dot", "color": legend.ground.muted}}  # fmt: skip
-    lines = [line | {"x0": of[marked].value, "x1": of[marked].value}] if marked in of else []
+    traces = [at_row(run, p, order.index(run), legend, 8, 3) for run, p in of.items()]
+    y = run_axis(order, legend, marked) | {"showticklabels": len(order) <= MOST_NAMED}
+    lines = [at_marked(of[marked].value, legend)] if marked in of else []
     shapes = [*row_bands(len(order), legend.ground), *lines]
     height = 70 + (20 if len(order) <= MOST_NAMED else 9) * len(order)
     return dressed(traces, legend.ground, height, shapes=shapes, xaxis=dict(x), yaxis=y)

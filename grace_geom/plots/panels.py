@@ -332,38 +332,54 @@ def measures(
     rows = [(f.run, m) for f in found if (m := f.value(key)) is not None and np.isfinite(m.value)]
     if not rows:
         return None
-    traces: list[dict[str, Any]] = []
-    for i, (run, m) in enumerate(rows):
-        style, name = legend.looks[run], plain_html(legend.names[run])
-        low, high = (m.value if end is None else end for end in (m.low, m.high))
-        traces.append({
-            "type": "scatter", "x": [m.value], "y": [i], "mode": "markers", "name": name,
-            "legendgroup": run, "showlegend": False, "cliponaxis": False,
-            "marker": {"color": style.color, "symbol": style.marker, "size": 10},
-            "error_x": {
-                "type": "data", "symmetric": False, "array": [high - m.value],
-                "arrayminus": [m.value - low], "color": style.color, "thickness": 1.4, "width": 0,
-            },
-            "hovertemplate": f"{name}: %{{x:.4g}} [{low:.4g}, {high:.4g}]<extra></extra>",
-        })  # fmt: skip
+    traces = [
+        at_row(run, Point(m.value, m.low, m.high), i, legend, 10, 4) | {"legendgroup": run}
+        for i, (run, m) in enumerate(rows)
+    ]
     ends = from_zero(e for _, m in rows for e in (m.value, m.low, m.high))
-    names = {
-        r: plain_html(n) for r, n in fitted({r: legend.names[r] for r, _ in rows}, LONG).items()
-    }
-    line = {"type": "line", "yref": "y domain", "y0": 0, "y1": 1, "layer": "below",
-            "line": {"width": 1, "dash": "dot", "color": legend.ground.muted}}  # fmt: skip
-    lines = [line | {"x0": m.value, "x1": m.value} for run, m in rows if run == marked]
+    lines = [at_marked(m.value, legend) for run, m in rows if run == marked]
     return dressed(
         traces,
         legend.ground,
         90 + (30 if len(rows) <= MOST_HIGH else 22) * len(rows),
         **({"shapes": lines} if lines else {}),
         xaxis={"title": title, "range": ends},
-        yaxis={
-            "tickvals": list(range(len(rows))),
-            "ticktext": [f"<b>{names[r]}</b>" if r == marked else names[r] for r, _ in rows],
-            "ticks": "",
-            "range": [len(rows) - 0.5, -0.5],
-            "showgrid": False,
-        },
+        yaxis=run_axis([run for run, _ in rows], legend, marked),
     )
+
+
+def at_row(run: str, p: Point, y: float, legend: Legend, size: int, digits: int) -> dict[str, Any]:
+    """A run's number with its interval, as a trace at the height of its row."""
+    look, name = legend.looks[run], plain_html(legend.names[run])
+    low, high = p.value if p.low is None else p.low, p.value if p.high is None else p.high
+    return {
+        "type": "scatter", "x": [p.value], "y": [y], "mode": "markers", "name": name,
+        "showlegend": False, "cliponaxis": False,
+        "marker": {"color": look.color, "symbol": look.marker, "size": size},
+        "error_x": {
+            "type": "data", "symmetric": False, "array": [high - p.value],
+            "arrayminus": [p.value - low], "color": look.color, "thickness": 1.4, "width": 0,
+        },
+        "hovertemplate": f"{name}: %{{x:.{digits}g}} [{low:.{digits}g}, {high:.{digits}g}]"
+        "<extra></extra>",
+    }  # fmt: skip
+
+
+def at_marked(value: float, legend: Legend) -> dict[str, Any]:
+    """A dotted line through all rows, at the number of the run whose name is bold."""
+    return {
+        "type": "line", "yref": "y domain", "y0": 0, "y1": 1, "x0": value, "x1": value,
+        "layer": "below", "line": {"width": 1, "dash": "dot", "color": legend.ground.muted},
+    }  # fmt: skip
+
+
+def run_axis(order: Sequence[str], legend: Legend, marked: str) -> dict[str, Any]:
+    """The axis of rows that are runs: the first on top, names shortened, the marked one bold."""
+    names = {r: plain_html(n) for r, n in fitted({r: legend.names[r] for r in order}, LONG).items()}
+    return {
+        "tickvals": list(range(len(order))),
+        "ticktext": [f"<b>{names[r]}</b>" if r == marked else names[r] for r in order],
+        "ticks": "",
+        "range": [len(order) - 0.5, -0.5],
+        "showgrid": False,
+    }
