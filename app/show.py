@@ -379,8 +379,13 @@ def _whole(exhibit: Exhibit, key: str, table: Table, drawn: bool) -> None:
             )  # fmt: skip
         _file(
             "Interactive HTML", lambda: paper.interactive(exhibit), f"{key}-interactive.html",
-            "text/html", "Zoom and pointer without a network: plotly is inside, compressed to "
+            "text/html", "Zoom and pointer without a network: plotly.js is inside, compressed to "
             "2 MB. Needs a browser of 2023 or newer.",
+        )  # fmt: skip
+        _file(
+            "Interactive HTML, online", lambda: paper.interactive(exhibit, "cdn"),
+            f"{key}-online.html", "text/html", "Zoom and pointer, below 1 MB: plotly.js comes "
+            "from cdn.plot.ly when the page is opened.",
         )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from grace_geom.plots import export
+from grace_geom.plots.interactive import Plotly
 from grace_geom.plots.legend import Identity, Legend, without_seed
 from grace_geom.plots.spoken import with_numbers
 from grace_geom.plots.variants import Variant, shortened
@@ -64,7 +65,11 @@ def _variant(record: Mapping[str, Any]) -> Variant | None:
 
 
 def save_figures(
-    folder: Path, result: Result, draw: Draw, apart: Collection[str] = ()
+    folder: Path,
+    result: Result,
+    draw: Draw,
+    apart: Collection[str] = (),
+    plotlyjs: Plotly = "packed",
 ) -> list[str]:
     """Write ``NAME.html`` and ``NAME.png``, and ``NAME-KEY`` for every further figure, each file
     whole or not at all. Those that an earlier result left and this one has not are removed.
@@ -89,7 +94,7 @@ def save_figures(
             about[PIXELS] = "of images"
         small = narrow.get(stem.removeprefix(result.name).removeprefix("-"))
         export.save_html(
-            figure, folder / f"{stem}.html", "", source=stem, alt=about["Description"], narrow=small
+            figure, folder / f"{stem}.html", "", plotlyjs, stem, about["Description"], small
         )
         export.save(figure, folder / f"{stem}.png", PAGE, about=about)
     return list(stems)

@@ -33,6 +33,9 @@ class Common:
         dtype: Floating-point precision.
         out: Directory of the results; default: analyses/ in the run directory; for several
             checkpoints, analyses/ in the folder that holds the runs.
+        plotlyjs: Where the HTML figures have plotly.js from: a plotly.min.js beside them, written
+            once (beside); packed into each, which adds 2 MB (packed) or 5 MB (inside); or the
+            network (cdn).
         fresh: Measure again, even what has been measured with these settings.
         report_to: Experiment trackers that also get the numbers and figures: tensorboard, wandb,
             mlflow.
@@ -65,6 +68,7 @@ class Common:
     deterministic: bool = False
     dtype: Literal["float32", "float64"] = "float32"
     out: Path | None = None
+    plotlyjs: Literal["beside", "packed", "inside", "cdn"] = "beside"
     fresh: bool = False
     report_to: tuple[str, ...] = ()
     data_root: Path | None = None
@@ -124,4 +128,5 @@ class Common:
 
 NOT_THE_RESULT = {
     "checkpoints", "out", "fresh", "report_to", "device", "deterministic", "basis_device",
+    "plotlyjs",
 }  # fmt: skip

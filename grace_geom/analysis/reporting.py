@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from grace_geom.files import write_text
+from grace_geom.plots.interactive import alone
 from grace_geom.records import Result
 from grace_geom.tracking import Trackers
 
@@ -40,7 +43,10 @@ def report(
     about = {"checkpoints": [str(record["path"]) for record in result.checkpoints]}
     trackers.start(dict(result.settings) | about, result.name)
     trackers.log(0, numbers(result))
-    for stem in figures:
-        for ending in ("png", "html"):
-            trackers.figure(stem, folder / f"{stem}.{ending}")
-    trackers.finish("finished")
+    with TemporaryDirectory() as there:  # a page in a tracker has no file beside it
+        for stem in figures:
+            trackers.figure(stem, folder / f"{stem}.png")
+            page = Path(there, f"{stem}.html")
+            write_text(page, alone((folder / page.name).read_text(encoding="utf-8")))
+            trackers.figure(stem, page)
+        trackers.finish("finished")

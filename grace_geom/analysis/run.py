@@ -39,6 +39,7 @@ from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation.identity import key_of
 from grace_geom.files import sha256
 from grace_geom.known_analyses import ANALYSES
+from grace_geom.plots.interactive import BESIDE
 from grace_geom.plots.sample import sample_size
 from grace_geom.plots.variants import of_folder
 from grace_geom.progress import Progress
@@ -153,13 +154,14 @@ def _analyse(
             f"\n{found.known} of {len(parts)} were measured before with these settings (--fresh measures "
             "again)"
         )
-    drawn = save_figures(out, result, draw, apart)
+    drawn = save_figures(out, result, draw, apart, options.plotlyjs)
     report(result, out, drawn, options.report_to, say)
     figures = f"; {', '.join(drawn)} as .png and .html beside it" if drawn else ""
     nothing = "" if drawn else "; no figure, for no number can be drawn"
     seconds = time.perf_counter() - began
     text = f"\nwritten in {seconds:.1f} s: {path}{figures}{nothing}"
-    terminal.finish(path, beside=_beside(path, drawn), text=text, **read_json(path))
+    code = [out / BESIDE] if drawn and options.plotlyjs == "beside" else []
+    terminal.finish(path, beside=_beside(path, drawn) + code, text=text, **read_json(path))
     return path
 
 

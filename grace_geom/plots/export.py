@@ -25,7 +25,7 @@ from PIL import Image, UnidentifiedImageError
 
 from grace_geom.files import atomic_write, write_text
 from grace_geom.plots import static, units
-from grace_geom.plots.interactive import embedded, plotly_once
+from grace_geom.plots.interactive import Plotly, embedded, plotly_once, write_plotly
 
 DPI = 300
 """Pixels an inch of a PNG."""
@@ -192,9 +192,6 @@ def _enlarge(settings: Any) -> None:
 PHONE = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 """Without it a telephone draws a page as wide as a desktop's, with letters too small to read."""
 
-Plotly = Literal["inside", "packed", "cdn", "beside"]
-"""Where a page has plotly's code from; see :func:`html`."""
-
 
 def html(
     figure: go.Figure,
@@ -209,12 +206,10 @@ def html(
     Args:
         figure: As it is shown on a screen.
         caption: Plain text.
-        plotlyjs: Where plotly's code is. ``"packed"``: in the page, compressed, 2 MB: it opens
-            without a network in browsers since 2023. ``"inside"``: as it is, 5 MB. ``"beside"``:
-            in a ``plotly.min.js`` in the same folder; ``"cdn"``: on the network.
+        plotlyjs: Where plotly's code is; see :func:`plotly_once`.
         source: What wrote the page; see :func:`source_of_page`.
         alt: What the figure shows, for those who do not see it; default: its title.
-        narrow: The same for a telephone, where plotly is packed; see :func:`embedded`.
+        narrow: The same for a telephone; see :func:`embedded`.
     """
     copy = go.Figure(figure)
     copy.update_layout(paper_bgcolor="white")
@@ -226,17 +221,9 @@ def html(
         f"<title>{title}</title></head>"
         f'<body><figure style="margin:1em;max-width:1100px"><div role="img" aria-label="{said}" '
         f'style="overflow-x:auto">'
-        f'{_drawn(copy, plotlyjs, narrow)}</div><figcaption style="font:14px sans-serif;'
+        f'{embedded(copy, "figure", plotly_once(plotlyjs), narrow)}</div><figcaption style="font:14px sans-serif;'
         f'max-width:60em">{escape.escape(caption)}</figcaption></figure></body></html>\n'
     )
-
-
-def _drawn(figure: go.Figure, plotlyjs: Plotly, narrow: go.Figure | None) -> str:
-    """The part of a page that draws the figure."""
-    if plotlyjs != "packed":
-        given: Any = {"inside": True, "beside": "directory"}.get(plotlyjs, plotlyjs)
-        return str(figure.to_html(include_plotlyjs=given, full_html=False, div_id="figure"))
-    return embedded(figure, "figure", plotly_once(), narrow)
 
 
 def save_html(
@@ -248,7 +235,11 @@ def save_html(
     alt: str = "",
     narrow: go.Figure | None = None,
 ) -> Path:
-    """Write :func:`html` to ``path``, whole or not at all."""
+    """Write :func:`html` to ``path``, whole or not at all; with ``"beside"``, plotly's code beside
+    it.
+    """
+    if plotlyjs == "beside":
+        write_plotly(Path(path).parent)
     write_text(path, html(figure, caption, plotlyjs, source, alt, narrow))
     return Path(path)
 

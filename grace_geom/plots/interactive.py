@@ -1,27 +1,46 @@
-"""Interactive figures in a page: plotly's code once, and a script for each figure, which draws it
-when it comes near to the window, as wide or as narrow as that is.
+"""Interactive figures in a page: plotly's code once, inside or elsewhere, and a script for each
+figure, which draws it when it comes near to the window, as wide or as narrow as that is.
 """
 
 import base64
 import gzip
+import hashlib
 import html
 import json
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
+from plotly.offline import get_plotlyjs, get_plotlyjs_version
+
+from grace_geom.files import write_text
 
 _SPEC, _OTHER = "const spec = ", "const narrow = "
-_UNPACK = """const unpacked = (async () => {
+Plotly = Literal["inside", "packed", "cdn", "beside"]
+"""Where a page has plotly's code from; see :func:`plotly_once`."""
+BESIDE = "plotly.min.js"
+"""The file of plotly's code, in the folder of the pages that have it ``"beside"``."""
+
+_UNPACK = """const ready = (async () => {
+  if (!window.DecompressionStream)
+    throw "No figure: this browser is older than 2023 and cannot unpack plotly.js.";
   const bytes = Uint8Array.from(atob(document.getElementById("plotly").textContent),
                                 (c) => c.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   (0, eval)(await new Response(stream).text());
 })();
-function place(id, wide, change, draw) {
+"""
+_LOADED = """const ready = window.Plotly ? Promise.resolve() : Promise.reject("No figure: WHY");
+ready.catch(() => 0);
+"""
+_MISSING = {
+    "beside": f"{BESIDE} must lie in the folder of this page; copy it there, or write the page "
+    "again with --plotlyjs packed.",
+    "cdn": "plotly.js was not loaded from cdn.plot.ly; it needs a network.",
+}
+_PLACE = """function place(id, wide, change, draw) {
   const box = document.getElementById(id), least = box.style.minWidth;
   const small = change && {layout: change.layout, data: change.data ||
     wide.data.map((trace, i) => ({...trace, ...change.traces[i]}))};
@@ -32,7 +51,8 @@ function place(id, wide, change, draw) {
     const fit = small && room < 600 ? small : wide;
     box.style.height = `${fit.layout.height || 450}px`;
     box.style.minWidth = fit === wide ? least : `${change.least}px`;
-    if (near && fit !== shown) unpacked.then(() => draw(fit)), shown = fit;
+    if (near && fit !== shown)
+      ready.then(() => draw(fit), (why) => { box.textContent = why; }), shown = fit;
   };
   const come = () => { near = true; now(); };
   now();
@@ -42,8 +62,8 @@ function place(id, wide, change, draw) {
                            {rootMargin: "600px"}).observe(box);
 }
 """
-"""Puts plotly's code to work, and draws a figure when it comes near to the window, wide or narrow;
-a browser without ``DecompressionStream`` says so in its console.
+"""Draws a figure when it comes near to the window, wide or narrow; where plotly's code is missing,
+words that say why stand in the figure's place.
 """
 
 
@@ -53,12 +73,53 @@ def packed_plotly() -> str:
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode("ascii")
 
 
-def plotly_once() -> str:
-    """The part of a page that holds plotly, compressed, for all of its :func:`embedded` figures."""
+def plotly_once(plotlyjs: Plotly = "packed") -> str:
+    """The part of a page that gives plotly to all of its :func:`embedded` figures.
+
+    Args:
+        plotlyjs: Where plotly's code is. ``"packed"``: in the page, compressed, 2 MB: it opens
+            without a network in browsers since 2023. ``"inside"``: as it is, 5 MB. ``"beside"``:
+            in a ``plotly.min.js`` in the same folder (:func:`write_plotly`); ``"cdn"``: on the
+            network.
+    """
+    if plotlyjs == "packed":
+        return (
+            f'<script type="text/plain" id="plotly">{packed_plotly()}</script>'
+            f"<script>{_UNPACK}{_PLACE}</script>"
+        )
+    loaded = _LOADED.replace("WHY", _MISSING.get(plotlyjs, ""))
+    return f"{_script(plotlyjs)}<script>{loaded}{_PLACE}</script>"
+
+
+def _script(plotlyjs: Plotly) -> str:
+    """What loads plotly's code as it is."""
+    if plotlyjs == "inside":
+        return f"<script>{get_plotlyjs()}</script>"
+    if plotlyjs == "beside":
+        return f'<script charset="utf-8" src="{BESIDE}"></script>'
+    digest = base64.b64encode(hashlib.sha256(get_plotlyjs().encode()).digest()).decode("ascii")
     return (
-        f'<script type="text/plain" id="plotly">{packed_plotly()}</script>'
-        f"<script>{_UNPACK}</script>"
+        f'<script charset="utf-8" src="https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js" '
+        f'integrity="sha256-{digest}" crossorigin="anonymous"></script>'
     )
+
+
+def write_plotly(folder: Path) -> Path:
+    """Write plotly's code for the pages of a folder that have it ``"beside"``, where it is not yet.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    path = folder / BESIDE
+    code = get_plotlyjs()
+    if not path.is_file() or path.stat().st_size != len(code.encode()):
+        write_text(path, code)
+    return path
+
+
+def alone(page: str) -> str:
+    """A page that has plotly ``"beside"``, with plotly packed into it; any other page as it is."""
+    return page.replace(plotly_once("beside"), plotly_once())
 
 
 def embedded(figure: go.Figure, id: str, plotly: str = "", narrow: go.Figure | None = None) -> str:
@@ -131,7 +192,7 @@ def least_ticks(figure: go.Figure) -> int:
 
 
 def figure_of_page(path: Path) -> go.Figure:
-    """The figure of a page by :func:`save_html` with plotly ``"packed"``, as a desktop shows it.
+    """The figure of a page by :func:`save_html` as a desktop shows it.
 
     Raises:
         ValueError: If there is none.

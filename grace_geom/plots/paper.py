@@ -9,7 +9,7 @@ import html as escape
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -201,11 +201,11 @@ def page(exhibit: Exhibit, table: str) -> str:
     )
 
 
-def interactive(exhibit: Exhibit) -> str:
-    """A page of 2 MB with plotly inside: zoom and pointer work without a network."""
+def interactive(exhibit: Exhibit, plotlyjs: Literal["packed", "cdn"] = "packed") -> str:
+    """A page with zoom and pointer; see :func:`~grace_geom.plots.interactive.plotly_once`."""
     from grace_geom.plots import export
 
-    return export.html(whole(exhibit), "", alt=exhibit.alt)
+    return export.html(whole(exhibit), "", plotlyjs, alt=exhibit.alt)
 
 
 def latex(stem: str, caption: str, width_in: float) -> str:

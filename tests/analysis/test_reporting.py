@@ -31,8 +31,11 @@ def test_an_analysis_reports_numbers_and_figures(runs, tmp_path, monkeypatch, ca
     assert (step, found) == (0, numbers(result))
     assert any(name.startswith("near/") for name in found)
     figures = [path for _, path in fake.named("figure")]
-    assert {tmp_path / "parameter_drift.png", tmp_path / "parameter_drift.html"} <= set(figures)
-    assert all(path.is_file() for path in figures)
+    assert tmp_path / "parameter_drift.png" in figures
+    assert {path.name for path in figures} >= {"parameter_drift.png", "parameter_drift.html"}
+    assert set(fake.sizes) == set(figures)
+    assert all(n > 1_000_000 for path, n in fake.sizes.items() if path.suffix == ".html")
+    assert (tmp_path / "parameter_drift.html").stat().st_size < 1_000_000
     assert "report_to" not in result.settings
     assert fake.named("finish") == [["finished"]]
 

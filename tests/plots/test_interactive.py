@@ -1,10 +1,13 @@
 """Interactive figures: as wide as a desktop or as narrow as a telephone, from the same numbers."""
 
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import plotly.graph_objects as go
+import pytest
+from plotly.offline import get_plotlyjs
 
 from grace_geom.plots import export, interactive
 from grace_geom.plots.cells import NARROW
@@ -77,3 +80,32 @@ def test_a_page_holds_the_numbers_once_and_gives_both_figures_back(tmp_path: Pat
 def test_a_script_cannot_be_ended_by_a_name():
     drawn = interactive.embedded(go.Figure(go.Bar(x=["</script>"], y=[1])), "a")
     assert drawn.count("</script>") == 1
+
+
+@pytest.mark.parametrize("where", ["packed", "inside", "cdn", "beside"])
+def test_a_page_has_plotly_from_where_it_is_asked_to(tmp_path: Path, where: interactive.Plotly):
+    wide, narrow = both()
+    path = export.save_html(wide, tmp_path / "a.html", "", where, narrow=narrow)
+    page, small = path.read_text(), where in ("cdn", "beside")
+    assert (len(page) < 1_000_000) == small
+    assert interactive.figure_of_page(path).data == wide.data
+    assert interactive.narrow_of_page(path) is not None
+    theirs = {"cdn": "cdn", "beside": "directory"}.get(where, False)
+    other = go.Figure().to_html(include_plotlyjs=theirs, full_html=False)
+    tags = re.findall(r'<script[^>]* src="[^>]*>', page)
+    assert tags == re.findall(r'<script[^>]* src="[^>]*>', other)
+    assert (get_plotlyjs() in page) == (where == "inside")
+    assert [file.name for file in tmp_path.glob("*.js")] == ["plotly.min.js"] * (where == "beside")
+
+
+def test_plotly_lies_once_beside_its_pages_and_is_written_again_where_it_is_another(tmp_path: Path):
+    file = tmp_path / "plotly.min.js"
+    file.write_text("of another version")
+    page = export.html(both()[0], "", "beside")
+    export.save_html(both()[0], tmp_path / "a.html", "", "beside")
+    assert file.read_text() == get_plotlyjs()
+    before = file.stat().st_mtime_ns
+    export.save_html(both()[0], tmp_path / "b.html", "", "beside")
+    assert file.stat().st_mtime_ns == before
+    assert interactive.alone(page) == export.html(both()[0], "")
+    assert interactive.alone(export.html(both()[0], "", "cdn")) == export.html(both()[0], "", "cdn")

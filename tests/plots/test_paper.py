@@ -113,7 +113,7 @@ def test_an_interactive_page_holds_plotly_once_and_compressed():
     assert len(page) < 2_500_000 and 'src="http' not in page
     (packed,) = re.findall(r'id="plotly">([^<]*)<', page)
     assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
-    assert "</script" not in page.split("unpacked.then")[1].split("</script>")[0]
+    assert "</script" not in page.split("ready.then")[1].split("</script>")[0]
 
 
 def test_what_only_a_browser_draws_is_not_composed_and_says_so(monkeypatch):

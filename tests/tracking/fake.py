@@ -18,6 +18,7 @@ class FakeTracker:
         self.fails, self.hangs, self.release = fails, hangs, threading.Event()
         self.homes: list[Home] = []
         self.calls: list[tuple[Any, ...]] = []
+        self.sizes: dict[Path, int] = {}
 
     def at(self, home: Home) -> "FakeTracker":
         self.homes.append(home)
@@ -33,6 +34,8 @@ class FakeTracker:
 
     def figure(self, name: str, path: Path) -> None:
         self._did("figure", name, path)
+        if path.is_file():
+            self.sizes[path] = path.stat().st_size
 
     def finish(self, status: str) -> None:
         self._did("finish", status)
