@@ -15,6 +15,13 @@ from app.store import Entry
 from grace_geom.records import in_levels
 
 COLUMNS = ("HM", "ID", "OOD", "Adv", "ZS")
+MEANT = {
+    "HM": "harmonic mean of ID, OOD and Adv",
+    "ID": "test images of the training data",
+    "OOD": "mean under shift",
+    "Adv": "under attack",
+    "ZS": "mean of zero-shot transfer",
+}
 LOOK = (
     "<style>dl.glance{display:grid;grid-template-columns:6rem 1fr;gap:.2rem .9rem;"
     "margin:0!important;padding:0!important;font-size:.9rem;line-height:1.45}"
@@ -34,6 +41,9 @@ def draw(entry: Entry, other: Entry | None, name: str) -> None:
     if other and any("<span>" in value for _, value in groups[0]):
         over = html.escape(store.readable(name))
         lists[0] += f'<p class="glance">\u0394: points over <b>{over}</b></p>'
+    said = "; ".join(f"{name}: {MEANT[name]}" for name in COLUMNS if name in entry.estimates)
+    if said:
+        lists[0] += f'<p class="glance">{said}</p>'
     if lists:
         rule = '<hr class="glance">'  # within a list there may be names and values only
         st.html(LOOK + rule.join(lists))

@@ -11,6 +11,7 @@ from app import verdict
 from app.kept import kept_of_logs
 from app.logs import Lines
 from grace_geom.plots import training
+from grace_geom.plots.below import numbers_below
 from grace_geom.plots.ends import name_panels
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.seed_bands import over_seeds
@@ -35,7 +36,7 @@ def stack(
     """
     known = kept_of_logs(points, logs, keys, view.along)
     figure = training.stack(_rows(logs), legend, keys, view, *over_seeds(known, lines))
-    return name_panels(figure, legend) if figure is not None else None
+    return numbers_below(name_panels(figure, legend)) if figure is not None else None
 
 
 def points(logs: Logs, keys: Sequence[str], along: str) -> training.Points:

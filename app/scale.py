@@ -70,14 +70,16 @@ def _bar(trace: Any, ends: tuple[str, str]) -> str:
         written = [
             (float(t), str(word)) for t, word in zip(trace.colorbar.tickvals, own, strict=True)
         ]
+    size = trace.contours.size if trace.type == "contour" else None
+    beyond = bool(size) and any(word.startswith("\u2265") for _, word in written)
+    wide = high - low + (size if beyond else 0)
     numbers = "".join(
-        f'<span style="{TICK};left:{100 * (t - low) / (high - low):.2f}%">{html.escape(word)}</span>'
+        f'<span style="{TICK};left:{100 * (t - low) / wide:.2f}%">{html.escape(word)}</span>'
         for t, word in written
     )
-    size = trace.contours.size if trace.type == "contour" else None
     strip = (
         '<div style="flex:1 1 9rem;max-width:18rem">'
-        f'<div style="height:.7rem;margin-top:.15rem;background:{_gradient(trace, size)}"></div>'
+        f'<div style="height:.7rem;margin-top:.15rem;background:{_gradient(trace, size, beyond)}"></div>'
         f'<div style="position:relative;height:1.1rem;font-size:.75rem">{numbers}</div></div>'
     )
     words = [f"<span>{html.escape(word)}</span>" if word else "" for word in (title, *ends)]
@@ -90,14 +92,18 @@ def _bar(trace: Any, ends: tuple[str, str]) -> str:
     )
 
 
-def _gradient(trace: Any, size: float | None) -> str:
-    """The colours in CSS: without steps, or of contours a colour between each two levels."""
+def _gradient(trace: Any, size: float | None, beyond: bool) -> str:
+    """The colours in CSS: without steps, or of contours a colour between each two levels and, with
+    ``beyond``, the one above the last level.
+    """
     scale = [(float(at), str(color)) for at, color in trace.colorscale]
     if not size:
         stops = ",".join(f"{color} {100 * at:.4g}%" for at, color in scale)
         return f"linear-gradient(to right,{stops})"
     n = max(round((trace.zmax - trace.zmin) / size), 1)
     colors = sample_colorscale([*map(list, scale)], [(i + 0.5) / n for i in range(n)])
+    if beyond:
+        colors, n = [*colors, scale[-1][1]], n + 1
     stops = ",".join(
         f"{color} {100 * i / n:.4g}% {100 * (i + 1) / n:.4g}%" for i, color in enumerate(colors)
     )

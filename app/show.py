@@ -94,8 +94,13 @@ def figure(
     with at_least(least, key) if least else nullcontext():
         chart(fig, key, alt)
     if captioned:
-        st.caption(unbroken(caption))
+        st.caption(_typeset(caption))
     downloads(exhibit({head: fig}, alt, caption, legend), key, table)
+
+
+def _typeset(caption: str) -> str:
+    """A caption for the page: numbers stay with their units, and norms have real subscripts."""
+    return unbroken(caption).replace("ℓ∞", r"$\ell_\infty$")
 
 
 def panels(
@@ -125,7 +130,7 @@ def panels(
             with st.container(width=width, gap="small"):
                 st.markdown(f"**{text(heads[title])}**")
                 chart(fig, f"{key}-{i}", f"{alt}: {title}")
-    st.caption(unbroken(caption))
+    st.caption(_typeset(caption))
     downloads(exhibit(whole or drawn, alt, caption), key, table)
 
 

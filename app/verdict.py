@@ -195,6 +195,12 @@ def _head(found: Mapping[str, str], states: Mapping[str, str]) -> str:
         return ""
     if not found:
         return "Yes, so far" if "running" in states.values() else "Yes"
+    level = trained - len(found)
+    if set(found.values()) == {"falls"} and level > len(found) and "running" not in states.values():
+        one, many = _CONCERNS["falls"]
+        end = one if len(found) == 1 else many
+        have = "has" if level == 1 else "have"
+        return f"Mostly: {level} of {trained} {have} levelled off, {len(found)} {end}."
     said = []
     for kind, (one, many) in _CONCERNS.items():
         if count := sum(other == kind for other in found.values()):

@@ -49,7 +49,7 @@ def test_units_and_signs():
     assert plus_minus(-2.0, 0.31, signed=True) == "-2.00 ± 0.31"
 
 
-def test_an_uncertainty_stands_alone():
+def test_an_uncertainty_needs_no_network():
     assert [uncertainty(x) for x in (161.0, 0.00304, 1.2e7, 0.0)] == [
         "160",
         "0.0030",

@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import answers, shell, show
 from app.details import details, heading
+from app.head import unbroken
 from app.kept import kept
 from app.measured import attack_of, command, how, measured, values_table
 from app.shell import Choice, inline, text
@@ -28,6 +29,7 @@ NUMBERS = (
      "Root mean square eigenvalue"),
 )  # fmt: skip
 AXES = {"linear": "Linear λ", "log": "Logarithmic λ"}
+RISES = "Sharpness: how far the loss rises nearby"
 LOSSES = {"ce": "Clean loss", "adv-ce": "Adversarial loss"}
 
 
@@ -164,7 +166,7 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
         "curvature",
         "One number of the curvature of each run with its interval",
         f"Rows: flattest first, by λ₁.{marked}{falls} {estimators}. Bars: eigenvalues within their "
-        f"residuals, estimates within 95 %. {caption(found)}"
+        f"residuals, estimates within 95 %, for these images alone. {caption(found)}"
         f"{show.whole([f.run for f in found], choice.names)}",
         partial(values_table, found, there),
     )
@@ -176,20 +178,19 @@ def matrices(choice: Choice, found: list[Finding]) -> None:
     base = choice.base_run.id if choice.base_run else ""
     fig = kept(curvature.map_by_matrix, found, choice.legend, "kappa", base)
     if fig is not None and (said := answers.most_curved(found, answers.bold(choice.names))):
-        st.markdown(said)
+        st.markdown(unbroken(said))
     keys = [f"kappa/{name}" for name in found[0].names("kappa")]
-    half = curvature.widest(found, "kappa")
     bold = " Bold: the baseline." if base in {f.run for f in found} else ""
-    known = f" Half of a 95 % interval: at most {half}; the pointer has each." if half else ""
-    crossed = " ×: not above 0." if fig is not None and len(fig.data) > 1 else ""
+    crossed = " ×: not clearly above 0." if fig is not None and len(fig.data) > 1 else ""
     show.figure(
         fig,
         "kappa",
         "Map of the mean curvature of each weight matrix from stem to head, a row a run",
-        f"κ = trace / entries of each matrix; rows: flattest first, by λ₁.{bold}{crossed}{known} "
+        f"κ = trace / entries of each matrix; rows: flattest first, by λ₁.{bold}{crossed} The pointer has "
+        "the 95 % intervals. "
         f"{caption(found, keys[0] if keys else '')}",
         partial(values_table, found, keys),
-        "No curvature by matrix on record.",
+        "No matrix is clearly curved." if keys else "No curvature by matrix on record.",
         head="Mean curvature κ of each weight matrix",
     )
 
@@ -203,14 +204,17 @@ def meanings(choice: Choice, found: list[Finding]) -> dict[str, str]:
         FIGURES: "; ".join(f"*{title}*: {meaning.lower()}" for _, title, _, meaning in NUMBERS)
         + ".",
         "Curvature of each matrix": "Columns follow the network from its stem to its head; colours "
-        "are logarithmic. An estimate that is not above 0 has a cross; where nothing was measured a "
-        "cell is empty. The pointer shows the interval of each estimate.",
+        "are logarithmic. An estimate that is not above 0, or whose interval reaches 0, has a cross; "
+        "where nothing was measured a cell is empty. The pointer shows the interval of each estimate.",
     }
 
 
 def sharpness(choice: Choice) -> list[Finding]:
     """Rise of the loss against the radius. Returns what was found."""
+    place = st.empty()
     found = measured(choice, "sharpness")
+    if not found:
+        place.header(RISES, anchor=False)  # over the command that measures it
     if any(f.array_names(loss) for loss in LOSSES for f in found):
         rises(choice, found)
     return found
@@ -221,7 +225,7 @@ def rises(choice: Choice, found: list[Finding]) -> None:
     """Of one loss at a time."""
     losses = [loss for loss in LOSSES if any(f.array_names(loss) for f in found)]
     with st.container(horizontal=True, vertical_alignment="center"):
-        heading("Sharpness: how far the loss rises nearby")
+        heading(RISES)
         loss = st.segmented_control(
             "Loss", losses, default=losses[0], format_func=LOSSES.__getitem__,
             key="curvature_loss", bind="query-params", required=True, width="content",

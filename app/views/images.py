@@ -122,7 +122,7 @@ def _strip(
         wall.cards(
             {_headed(_of(known, i)): _shots(pair, known, i) for i in mixed},
             told={_headed(_of(known, i)): _told(pair, known, i) for i in mixed},
-            heads=("clean", "attacked"), row="Images on which the two differ",
+            heads=("on clean", "on attacked"), row="Images on which the two differ",
         )  # fmt: skip
     runs = "; attacked at 1, at 2: made to fool the run of that number" if len(known) > 1 else ""
     hard = (
@@ -206,7 +206,7 @@ def _walls(
         wall.cards(
             {_headed(_of(known, i)): _shots(pair, known, i) for i in mine},
             told={_headed(_of(known, i)): _told(pair, known, i) for i in mine},
-            heads=("clean", "attacked"),
+            heads=("on clean", "on attacked"),
         )  # fmt: skip
     if len(ids) < len(every):
         st.caption(f"{len(ids)} of {len(every)} are shown, those first on which the two differ.")

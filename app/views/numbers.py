@@ -242,6 +242,7 @@ def side_by_side(choice: Choice, known: Catalogue) -> None:
         f"Parallel coordinates of {', '.join(c.title for c in columns)}, a line a run",
         "A line a run in its colour. Drag along an axis to keep the runs of that range; drag a "
         "title to move its axis. Accuracies in %, means over seeds where there are some."
+        + (" Settings of a few values: equal steps." if any(c.few for c in columns) else "")
         + (f" Without one of these numbers: {', '.join(lost)}." if lost else ""),
         lambda: pd.DataFrame([
             {"run": run, **{c.title: c.values.get(run) for c in columns}} for run in whole

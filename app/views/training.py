@@ -34,7 +34,8 @@ AXES = (
 )
 BUT = (
     " but those named in the corner of a panel (\u2191), which lie more than "
-    f"{ranges.APART:g} times above the middle one: linear and logarithmic axes hold them too;"
+    f"{ranges.APART:g} times above the middle one: choose linear or logarithmic axes for all panels, "
+    "under *Smoothing and axes*, to see them too;"
 )
 Found = dict[str, tuple[RunProgress, store.Lines]]
 

@@ -32,8 +32,8 @@ OFTEN = 2e-3
 """Share of a picture that keeps its colour however near another is."""
 SMOOTH = 0.1
 """Share of a picture in rarer colours than those, from which it is a smooth one."""
-DPI = 220
-"""Dots an inch of a picture of lines and words: 1540 pixels, which a report shows on 980."""
+DPI = 200
+"""Dots an inch of a picture of lines and words: 1400 pixels, which a report shows on 980."""
 TELEPHONE = cells.NARROW + 70
 """Pixels of a figure for a telephone, with its labels, in letters of 12."""
 NARROW_SCREEN = "screen and (max-width: 640px)"

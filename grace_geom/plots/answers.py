@@ -73,15 +73,24 @@ def ends(
     groups = list(alike.values())
     if len(groups) == 1:
         return f"{'alike ' if len(points) > 1 else ''}for {words[0]}"
-    behind = apart(points[groups[0][-1]], points[groups[1][0]])
-    doubt = "" if behind else f", not clearly before {words[1]}"
+    near = [run for of in groups[1:] for run in of if not apart(points[groups[0][-1]], points[run])]
+    behind = not near
+    doubt = "" if behind else f", not clearly before {_and_more(words[1], near, groups[1])}"
     if len(points) == 2:
         return f"{first} {words[0]}{doubt or f', before {words[1]}'}"
     if len(groups) == 2 and not behind:
         return f"{first} {words[0]}{doubt}"
-    ahead = apart(points[groups[-2][-1]], points[groups[-1][0]])
-    open_end = "" if ahead else f", not clearly after {words[-2]}"
+    near = [
+        run for of in groups[-2::-1] for run in of if not apart(points[run], points[groups[-1][0]])
+    ]
+    open_end = f", not clearly after {_and_more(words[-2], near, groups[-2])}" if near else ""
     return f"{first} {words[0]}{doubt and f'{doubt},'} and {last} {words[-1]}{open_end}"
+
+
+def _and_more(said: str, near: Sequence[str], told: Sequence[str]) -> str:
+    """``**b** (3.2 ± 0.1) and 4 more``: how many are as near as those that are told."""
+    more = len([run for run in near if run not in told])
+    return f"{said} and {more} more" if more else said
 
 
 def _few(runs: Sequence[str], names: Names, most: int = 3) -> str:
@@ -232,15 +241,16 @@ def representation(
     ordered = sorted(lowest, key=lambda run: lowest[run][0].value)
     most = ordered[0]
     p, layer, s = lowest[most]
-    close = len(ordered) > 2 and not apart(p, lowest[ordered[1]][0])  # of two, the end says it
-    doubt = f", not clearly more than {names[ordered[1]]}" if close else ""
+    near = [run for run in ordered[1:] if not apart(p, lowest[run][0])]
+    told = bool(near) and len(ordered) > 2  # of two, the end says it
+    doubt = f", not clearly more than {_and_more(names[near[0]], near, near[:1])}" if told else ""
     said = f"{names[most]} moved most{doubt}: its **{layer}**, {layers.where(s)} (CKA {_cka(p)})"
     if len(ordered) == 1:
         return f"{said}."
-    least, next_to = ordered[-1], ordered[-2]
-    sure = "" if apart(lowest[next_to][0], lowest[least][0]) else (
-        f", not clearly less than {names[next_to]}")  # fmt: skip
+    least = ordered[-1]
     p, layer, s = lowest[least]
+    near = [run for run in ordered[-2::-1] if not apart(lowest[run][0], p)]
+    sure = f", not clearly less than {_and_more(names[near[0]], near, near[:1])}" if near else ""
     return (
         f"{said}; {names[least]} moved least{sure}: no layer below CKA {_cka(p)} (its {layer}, "
         f"{layers.where(s)})."

@@ -10,7 +10,6 @@ from grace_geom.plots.legend import Legend
 from grace_geom.plots.matrix_map import matrix_map
 from grace_geom.plots.panels import Curve, log_axis, overlay, point
 from grace_geom.plots.weight_names import in_order
-from grace_geom.quantities import uncertainty
 from grace_geom.records import Finding
 
 
@@ -18,7 +17,7 @@ def map_by_matrix(
     found: Sequence[Finding], legend: Legend, group: str, marked: str = ""
 ) -> go.Figure | None:
     """Numbers of every weight matrix as a map, a row a run in the order given; ``None`` where none
-    is above 0.
+    is clearly above 0.
 
     Args:
         found: Of ``hessian_spectrum``, the run of the upper row first.
@@ -32,15 +31,6 @@ def map_by_matrix(
         for f in found
     }
     return matrix_map(known, names, legend, marked)
-
-
-def widest(found: Sequence[Finding], group: str) -> str:
-    """Half of the widest interval of the numbers of :func:`map_by_matrix`, rounded; empty where
-    none has one.
-    """
-    every = (point(f.value(f"{group}/{n}")) for f in found for n in f.names(group) if is_matrix(n))
-    halves = [(p.high - p.low) / 2 for p in every if p and p.low is not None and p.high is not None]
-    return uncertainty(max(halves)) if halves else ""
 
 
 FORMS = {

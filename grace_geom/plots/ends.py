@@ -121,7 +121,12 @@ def name_ends(figure: go.Figure, legend: Legend, behind: Collection[str] = ()) -
             traces.append(_lead(lines[who], at, names[who], color) | own)
     named = go.Figure([*traces, *figure.data], layout)  # points lie over the thin lines
     named.update_yaxes(range=[low, high])
-    return named.update_xaxes(range=[first - BEFORE * wide, last + ROOM * wide])
+    edge = last + ROOM * wide
+    named.add_shape(  # over the grid, which would strike the names through
+        type="rect", x0=last + AWAY * wide / 2, x1=edge, yref="y domain", y0=0, y1=1,
+        fillcolor=legend.ground.paper, line_width=0, layer="between",
+    )  # fmt: skip
+    return named.update_xaxes(range=[first - BEFORE * wide, edge])
 
 
 def name_panels(figure: go.Figure, legend: Legend) -> go.Figure:

@@ -19,8 +19,8 @@ def matrix_map(
     of: Mapping[str, Mapping[str, Point]], names: Sequence[str], legend: Legend, marked: str = ""
 ) -> go.Figure | None:
     """Numbers coloured by their logarithm on one scale, white between stem, blocks and head. A
-    number that is not above 0 has no logarithm: its cell has a cross. A cell without a number is
-    empty.
+    number that is not above 0, or whose interval reaches 0, has no colour: its cell has a cross. A
+    cell without a number is empty.
 
     Args:
         of: Run -> matrix -> number, the first run on top.
@@ -29,7 +29,7 @@ def matrix_map(
         marked: A run whose name is bold.
 
     Returns:
-        ``None`` where no number is above 0.
+        ``None`` where no number is clearly above 0.
     """
     runs = list(of)[::-1]  # the first row of a map lies below
     grid = np.full((3, len(runs), len(names)), np.nan)
@@ -38,7 +38,8 @@ def matrix_map(
             if (p := of[run].get(name)) is not None:
                 ends = (np.nan if end is None else end for end in (p.low, p.high))
                 grid[:, i, j] = p.value, *ends
-    shown = np.where(grid[0] > 0, grid[0], np.nan)
+    clear = np.where(np.isnan(grid[1]), grid[0], grid[1]) > 0
+    shown = np.where(clear, grid[0], np.nan)
     scale = span([shown], 0.0, log=True)
     if scale is None:
         return None
@@ -50,7 +51,7 @@ def matrix_map(
         bar={"tickvals": np.log10(axis["tickvals"]).tolist(), "ticktext": axis["ticktext"]},
         interval=grid[1:] if np.isfinite(grid[1:]).any() else None,
     )  # fmt: skip
-    _cross(figure, grid, heads, rows, legend)
+    _cross(figure, grid, clear, heads, rows, legend)
     for _, first, _ in groups(names)[1:]:
         figure.add_vline(x=first - 0.5, line={"color": legend.ground.paper, "width": 4})
     columns = matrix_axis(names) | {"range": [-0.5, len(names) - 0.5], "tickfont": {"size": 11}}
@@ -63,15 +64,22 @@ def matrix_map(
 
 
 def _cross(
-    figure: go.Figure, grid: np.ndarray, heads: Sequence[str], rows: Sequence[str], legend: Legend
+    figure: go.Figure,
+    grid: np.ndarray,
+    clear: np.ndarray,
+    heads: Sequence[str],
+    rows: Sequence[str],
+    legend: Legend,
 ) -> None:
-    """Mark the cells whose numbers are not above 0; the pointer tells these and their intervals."""
-    at = np.argwhere(grid[0] <= 0)
+    """Mark the cells whose numbers are not ``clear``ly above 0; the pointer tells these and their
+    intervals.
+    """
+    at = np.argwhere(np.isfinite(grid[0]) & ~clear)
     if not len(at):
         return
     figure.add_scatter(
         x=[plain_html(heads[j]) for _, j in at], y=[plain_html(rows[i]) for i, _ in at],
-        mode="markers", name="not above 0", showlegend=False,
+        mode="markers", name="not clearly above 0", showlegend=False,
         marker={"symbol": "x", "size": 7, "color": legend.ground.muted},
         customdata=[grid[:, i, j] for i, j in at],
         hovertemplate="%{y}, %{x}: %{customdata[0]:.4g} [%{customdata[1]:.4g}, "

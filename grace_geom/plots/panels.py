@@ -204,7 +204,8 @@ def log_axis(values: Sequence[Any]) -> dict[str, Any]:
     ticks = [
         h * 10.0**t for t in range(int(np.floor(ends[0])), int(np.ceil(ends[1])) + 1) for h in heads
     ]
-    return {"type": "log", "range": ends, "tickvals": ticks, "ticktext": [_power(t) for t in ticks]}
+    words = _numbers(ticks, [t for t in ticks if ends[0] <= np.log10(t) <= ends[1]])
+    return {"type": "log", "range": ends, "tickvals": ticks, "ticktext": words}
 
 
 _HEADS = (
@@ -228,19 +229,27 @@ def log_ticks(low: float, high: float, most: int = 5) -> dict[str, Any]:
         if len(ticks) <= most:
             break
     ticks = ticks[:: -(-len(ticks) // most) or 1]
-    return {"tickvals": ticks, "ticktext": [_short(tick) for tick in ticks]}
+    return {"tickvals": ticks, "ticktext": _numbers(ticks, ticks)}
 
 
-def _short(value: float) -> str:
-    return f"{value:g}" if 1e-3 <= value < 1e5 else _power(value)
+LEAST_PLAIN, MOST_PLAIN = 1e-3, 1e5
+"""Numbers from the first to below the other are written as they are, unless the axis has others."""
 
 
-def _power(value: float) -> str:
-    """``200`` and ``0.005`` as they are, ``2e-7`` as a power of ten; of a number of one digit."""
-    head, _, exponent = f"{value:.0e}".partition("e")
-    if 1e-3 <= value < 1e5:
-        return f"{float(f'{value:.0e}'):g}"
-    return f"{head}·10<sup>{int(exponent)}</sup>".removeprefix("1·")
+def _numbers(ticks: Sequence[float], seen: Sequence[float]) -> list[str]:
+    """Ticks of an axis in one form, by those that are seen."""
+    powers = any(not LEAST_PLAIN <= tick < MOST_PLAIN for tick in seen)
+    return [_power(tick, powers) for tick in ticks]
+
+
+def _power(value: float, powers: bool) -> str:
+    """``200`` and ``0.005`` as they are, or ``2·10⁻³`` on an axis of powers of ten, which writes
+    only 1 to 10 as they are; of a number of at most two digits.
+    """
+    if not powers or 1 <= value <= 10:
+        return f"{float(f'{value:.2g}'):g}"
+    head, _, exponent = f"{value:.1e}".partition("e")
+    return f"{head.removesuffix('.0')}·10<sup>{int(exponent)}</sup>".removeprefix("1·")
 
 
 @dataclass(frozen=True)
@@ -275,7 +284,8 @@ def rows(
     """
     if not any(points.values()):
         return None
-    traces, step = list[dict[str, Any]](), 0.72 / max(len(points), 4)
+    tall = max(30, 10 * len(points) + 8)
+    traces, step = list[dict[str, Any]](), min(0.3, 0.8 / max(len(points), 1))
     for i, (run, known) in enumerate(points.items()):
         style, offset = legend.looks[run], (i - (len(points) - 1) / 2) * step
         there = [(j, known[head]) for j, head in enumerate(heads) if head in known]
@@ -309,7 +319,7 @@ def rows(
         "ticks": "",
         "ticktext": [plain_html(head) for head in heads],
     }
-    height, bands = 70 + max(30, 9 * len(points)) * len(heads), row_bands(len(heads), legend.ground)
+    height, bands = 70 + tall * len(heads), row_bands(len(heads), legend.ground)
     return dressed(traces, legend.ground, height, shapes=bands, xaxis=dict(x), yaxis=y)
 
 
@@ -369,7 +379,7 @@ def at_marked(value: float, legend: Legend) -> dict[str, Any]:
     """A dotted line through all rows, at the number of the run whose name is bold."""
     return {
         "type": "line", "yref": "y domain", "y0": 0, "y1": 1, "x0": value, "x1": value,
-        "layer": "below", "line": {"width": 1, "dash": "dot", "color": legend.ground.muted},
+        "layer": "between", "line": {"width": 1, "dash": "dot", "color": legend.ground.muted},
     }  # fmt: skip
 
 

@@ -47,14 +47,14 @@ def intervals(found: Sequence[Finding], *keys: str) -> str:
 
     Args:
         found: Findings of one analysis.
-        keys: How the names of the numbers begin, up to a ``/``.
+        keys: Names of numbers, or how names begin, up to a ``/``.
     """
     starts = tuple(f"{key}/" for key in keys)
     made = [
         measure.estimator.rpartition("; ")[2]
         for f in found
         for name, measure in f.part.values.items()
-        if name.startswith(starts) and measure.low is not None
+        if (name in keys or name.startswith(starts)) and measure.low is not None
     ]
     return f"95 % intervals from {' or '.join(dict.fromkeys(made))}" if made else ""
 

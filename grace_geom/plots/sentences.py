@@ -2,6 +2,7 @@
 that only a report has.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from grace_geom.plots import clouds, layers
@@ -10,7 +11,6 @@ from grace_geom.plots.answers import (
     curvature,
     ends,
     landscape,
-    most_curved,
     percent,
     representation,
     robustness,
@@ -27,12 +27,23 @@ def _measured(found: Sequence[Finding], key: str) -> dict[str, Point]:
 
 def stability(found: Sequence[Finding], names: Names) -> str:
     """Of ``feature_stability``: in which run an attack moves the class centroids most and least."""
-    of = _measured(found, "centroid_cosine/adv")
+    of = {run: _moved(p) for run, p in _measured(found, "centroid_cosine/adv").items()}
     if not of:
         return ""
-    digits = clouds.same_digits(of.values())
-    said = ends(of, names, "most for", "least for", lambda p: clouds.in_digits(p, digits))
-    return f"By their cosine to the clean ones, an attack moves class centroids {said}."
+    said = ends(of, names, "least for", "most for", _two_digits)
+    return f"By 1 − cosine to the clean ones, an attack moves class centroids {said}."
+
+
+def _two_digits(p: Point) -> str:
+    """``0.53 [0.43, 0.62]`` and ``0.0049 [0.0040, 0.0060]``."""
+    size = max(abs(p.value), 1e-12)
+    return clouds.in_digits(p, max(2, 1 - math.floor(math.log10(size))))
+
+
+def _moved(cosine: Point) -> Point:
+    """1 − cosine, as the figure draws it."""
+    low, high = (None if end is None else 1 - end for end in (cosine.high, cosine.low))
+    return Point(1 - cosine.value, low, high)
 
 
 def isotropy(found: Sequence[Finding], names: Names) -> str:
@@ -68,12 +79,6 @@ def gallery(found: Sequence[Finding], names: Names) -> str:
     return f"Of the ID images shown, which were chosen, those still right under attack are {said}."
 
 
-def _curved(found: Sequence[Finding], names: Names) -> str:
-    """Of ``hessian_spectrum``, as a whole and by matrix."""
-    whole = curvature(found, names)
-    return f"{whole} {most_curved(found, names)}".rstrip() if whole else ""
-
-
 def _represented(found: Sequence[Finding], names: Names) -> str:
     """Of ``representation_drift``, on every distribution."""
     sets = layers.order([s for f in found for s in f.array_names("cka_layers")])
@@ -81,7 +86,7 @@ def _represented(found: Sequence[Finding], names: Names) -> str:
 
 
 ANSWERS: Mapping[str, Callable[[Sequence[Finding], Names], str]] = {
-    "hessian_spectrum": _curved,
+    "hessian_spectrum": curvature,
     "sharpness": sharpness,
     "loss_landscape": landscape,
     "parameter_drift": weights,

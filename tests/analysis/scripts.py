@@ -40,7 +40,8 @@ def dense(run: Path, n: int = 10) -> torch.Tensor:
     return torch.stack([A.matvec(e) for e in torch.eye(A.dim, dtype=torch.float64)])
 
 
-def stands_alone(page: Path) -> bool:
-    """Whether an HTML file has a figure and fetches no script."""
+def needs_no_network(page: Path) -> bool:
+    """Whether an HTML file has a figure, and beside it every script that it does not hold."""
     text = page.read_text()
-    return "Plotly.newPlot" in text and not re.search(r"<script[^>]* src=", text)
+    scripts = re.findall(r'<script[^>]* src="([^"]*)"', text)
+    return "Plotly.newPlot" in text and all((page.parent / name).is_file() for name in scripts)

@@ -19,7 +19,7 @@ from grace_geom.evaluation.accuracy import Reader
 from grace_geom.geometry.isotropy import mean_cosine
 from grace_geom.records import Measure, Result
 from tests.analysis.parts import only
-from tests.analysis.scripts import SMALL, dense, script, stands_alone
+from tests.analysis.scripts import SMALL, dense, needs_no_network, script
 
 FEW = ["--replicates", "4", "--attack-steps", "1", "--ood", "sketch=shapes:sketch"]
 
@@ -42,7 +42,7 @@ def bound(runs, tmp_path_factory) -> Result:
         "0.05",
     ]
     script("bound_terms")([str(runs / "zero_shot"), str(runs / "far"), *argv, "--out", str(out)])
-    assert (out / "bound_terms.png").stat().st_size > 1000 and stands_alone(
+    assert (out / "bound_terms.png").stat().st_size > 1000 and needs_no_network(
         out / "bound_terms.html"
     )
     return Result.load(out / "bound_terms.json")
@@ -174,7 +174,7 @@ def test_anisotropy_is_that_of_the_dense_matrix_and_of_the_features(runs, tmp_pa
     assert (
         tmp_path / "anisotropy.png"
     ).stat().st_size > 1000 and "features/adv/lid/embedding" in result.values
-    assert stands_alone(tmp_path / "anisotropy.html")
+    assert needs_no_network(tmp_path / "anisotropy.html")
 
 
 def test_halves_can_be_had_alone(runs, tmp_path):

@@ -16,7 +16,7 @@ from grace_geom.geometry.sharpness import worst_case
 from grace_geom.records import Result
 from grace_geom.weights import norm
 from tests.analysis.parts import only
-from tests.analysis.scripts import SMALL, script, stands_alone
+from tests.analysis.scripts import SMALL, needs_no_network, script
 
 
 @pytest.mark.drawn
@@ -54,7 +54,7 @@ def test_sharpness_agrees_with_the_library_at_its_radius(runs, tmp_path, capsys)
         "Sharpness" in capsys.readouterr().out
         and (tmp_path / "sharpness.png").stat().st_size > 1000
     )
-    assert stands_alone(tmp_path / "sharpness.html")
+    assert needs_no_network(tmp_path / "sharpness.html")
 
 
 @pytest.mark.drawn
@@ -104,7 +104,7 @@ def test_landscape_passes_through_the_checkpoint_and_the_pretrained_model(runs, 
     assert (
         result.parts["near"].arrays["line/adv"] <= result.parts["near"].arrays["line/id"] + 1e-9
     ).all()
-    assert (tmp_path / "loss_landscape-contour.png").stat().st_size > 1000 and stands_alone(
+    assert (tmp_path / "loss_landscape-contour.png").stat().st_size > 1000 and needs_no_network(
         tmp_path / "loss_landscape.html"
     )
 

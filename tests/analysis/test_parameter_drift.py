@@ -13,7 +13,7 @@ from grace_geom.analysis.parameter_drift import padded
 from grace_geom.checkpoint import open_checkpoint
 from grace_geom.geometry.drift import relative_drift
 from grace_geom.records import Result
-from tests.analysis.scripts import script, stands_alone
+from tests.analysis.scripts import needs_no_network, script
 
 
 @pytest.mark.drawn
@@ -48,7 +48,7 @@ def test_drift_is_twice_as_far_for_twice_the_step(runs, tmp_path, capsys):
     np.testing.assert_allclose(row[: len(s)], s, rtol=1e-4, atol=1e-7)
     assert not row[len(s) :].any()
     assert "Parameter drift" in capsys.readouterr().out
-    assert (tmp_path / "parameter_drift.png").stat().st_size > 1000 and stands_alone(
+    assert (tmp_path / "parameter_drift.png").stat().st_size > 1000 and needs_no_network(
         tmp_path / "parameter_drift.html"
     )
 

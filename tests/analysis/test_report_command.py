@@ -67,7 +67,7 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
         '<a href="feature_stability.html">interactive page</a>, <a href="feature_stability.png">'
     )
     assert links in text
-    assert "By their cosine to the clean ones, an attack moves class centroids" in text
+    assert "By 1 − cosine to the clean ones, an attack moves class centroids" in text
     assert re.search("<strong[^>]*>moved</strong> moved most: its <strong", text)
     assert "torchrun" not in text and "was evaluated, so none is ahead yet" in text
     assert "<h2>Do features stay where they were?</h2>" in text and "<h2>broken</h2>" in text

@@ -15,7 +15,7 @@ from grace_geom.analysis.options import Common
 from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
 from grace_geom.records import Result
 from tests.analysis.parts import only
-from tests.analysis.scripts import SMALL, dense, script, stands_alone
+from tests.analysis.scripts import SMALL, dense, needs_no_network, script
 
 SPECTRUM = [
     *SMALL,
@@ -51,11 +51,11 @@ def test_spectrum_agrees_with_a_dense_matrix(runs, tmp_path, capsys):
     assert "λ₁" in out and "λ_min" in out and "‖H‖_F/√d" in out
     for suffix in ("json", "npz", "png", "html"):
         assert (tmp_path / f"hessian_spectrum.{suffix}").stat().st_size > 1000
-    assert stands_alone(tmp_path / "hessian_spectrum.html")
+    assert needs_no_network(tmp_path / "hessian_spectrum.html")
     assert result.arrays["density_weights"].sum(axis=1) == pytest.approx(np.ones(2), abs=1e-5)
 
 
-def test_pyhessian_agrees_where_the_largest_eigenvalue_stands_alone(runs, tmp_path):
+def test_pyhessian_agrees_where_the_largest_eigenvalue_needs_no_network(runs, tmp_path):
     argv = [
         str(runs / "near"),
         *SPECTRUM,

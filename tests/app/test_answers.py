@@ -53,6 +53,16 @@ def test_the_last_run_is_not_clearly_after_the_one_before_it():
     )
 
 
+def test_how_many_are_as_near_is_counted():
+    points = {
+        run: Point(v, v - 1, v + 1) for run, v in zip("abcdef", (1, 2, 2.5, 8, 8.5, 9), strict=True)
+    }
+    assert ends(points, {run: run for run in points}, "least for", "most for") == (
+        "least for a (1.0 ± 1.0), not clearly before b (2.0 ± 1.0) and 1 more, and most for f "
+        "(9.0 ± 1.0), not clearly after e (8.5 ± 1.0) and 1 more"
+    )
+
+
 def spectra(**tops: Measure) -> list[Finding]:
     kappas = {f"kappa/{OUT}": sure(0.5, 0.1), f"kappa/{WIDE}": sure(0.1, 0.05),
               f"kappa/{BLOCK}.0.ln_1.weight": sure(9.0)}  # fmt: skip

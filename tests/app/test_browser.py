@@ -370,7 +370,7 @@ def test_downloads_hold_the_numbers_and_the_figure(page, served, tmp_path):
         button = page.get_by_role("button", name=name, exact=True)
         button.wait_for(timeout=PATIENCE)
         assert download(button).startswith(begin)
-    drawing = download(page.get_by_role("button", name="Interactive HTML"))
+    drawing = download(page.get_by_role("button", name="Interactive HTML", exact=True))
     (where := tmp_path / "figure.html").write_bytes(drawing)
     alone = page.context.new_page()
     alone.goto(where.as_uri())

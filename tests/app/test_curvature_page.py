@@ -27,6 +27,7 @@ def test_without_a_density_what_is_there_comes_first_and_the_command_below(opene
     assert not [c for c in app.segmented_control if c.key == "curvature_axis"]
     assert [h.value for h in app.main.header] == [
         "Eigenvalues, trace and norm", "Curvature of each matrix", "Spectral density",
+        "Sharpness: how far the loss rises nearby",
     ]  # fmt: skip
     assert not [h for h in app.main.get("html") if 'aria-label="Runs"' in h.proto.body], (
         "the rows have names"

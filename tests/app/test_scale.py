@@ -56,13 +56,18 @@ def test_the_bar_of_contours_says_that_its_last_colour_is_of_all_that_lies_above
         part = Part({}, {"contour": z, "contour_axis": axis})
         found = [Finding("ft", Result("loss_landscape", (), {}, {"ft": part}), "ft")]
         trace = landscape.contours(found, legend)["ft"].data[0]
-        written = shown(scale._bar(trace, ("", "")))
-        assert written[-1] == (100, last) and 3 <= len(written) <= 7
+        bar = scale._bar(trace, ("", ""))
+        written, levels = shown(bar), (trace.zmax - trace.zmin) / trace.contours.size
+        more = peak > 1  # a cell of the last colour, beyond the last level
+        whole = levels + more
+        assert bar.count("% ") == pytest.approx(whole)
+        assert written[-1] == (pytest.approx(100 * levels / whole, abs=0.01), last)
+        assert 3 <= len(written) <= 7
         assert landscape.above([z]) == (peak > 1)
         assert (trace.colorbar.ticktext is not None) == (peak > 1), "as in printed figures"
         for at, word in written[:-1]:
             assert float(word) == pytest.approx(
-                trace.zmin + at / 100 * (trace.zmax - trace.zmin), 1e-3
+                trace.zmin + at / 100 * whole * trace.contours.size, 1e-3
             )
 
 

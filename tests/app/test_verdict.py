@@ -125,6 +125,12 @@ LEVEL, FALLS, RISES = (Trend(kind, 1.0, 0.1, 0.0, 0.2, 20) for kind in ("level",
         ("finished finished", (LEVEL, LEVEL), "Yes: both runs are finished; "),
         ("finished running", (LEVEL, FALLS), "Yes, so far: **b** is being written, "),
         ("finished finished", (LEVEL, FALLS), "Not all: 1 of 2 still improves. Both runs are "),
+        (
+            "finished " * 3,
+            (LEVEL, LEVEL, FALLS),
+            "Mostly: 2 of 3 have levelled off, 1 still improves. All 3 runs are finished",
+        ),
+        ("finished " * 2 + "running", (LEVEL, FALLS, LEVEL), "Not all: 1 of 3 still improves. "),
         ("finished finished", (FALLS, FALLS), "Not yet: both still improve. Both "),
         ("finished finished", (RISES, FALLS), "No: 1 of 2 gets worse, 1 of 2 still improves. "),
         ("finished stalled", (LEVEL, LEVEL), "Not all: 1 of 2 ended before its last step. "),
@@ -135,6 +141,6 @@ LEVEL, FALLS, RISES = (Trend(kind, 1.0, 0.1, 0.0, 0.2, 20) for kind in ("level",
     ],
 )
 def test_the_sentence_begins_with_yes_or_no(states, trends, head):
-    where = {run: s.replace("_", " ") for run, s in zip("ab", states.split(), strict=False)}
-    said = sentence(NAMES, where, dict(zip("ab", trends, strict=False)), {}, False)
+    where = {run: s.replace("_", " ") for run, s in zip("abc", states.split(), strict=False)}
+    said = sentence(NAMES, where, dict(zip("abc", trends, strict=False)), {}, False)
     assert said.startswith(head)

@@ -95,6 +95,7 @@ def test_the_map_of_curvature_has_a_row_a_run_and_a_cross_where_it_is_not_positi
         f"kappa/{block}.1.attn.in_proj_weight": Measure(-0.1),
         f"kappa/{block}.1.mlp.c_fc.weight": Measure(0.01),
         f"kappa/{block}.1.ln_1.weight": Measure(5.0),
+        f"kappa/{block}.1.mlp.c_proj.weight": Measure(1e-4, 1e-4),  # its interval reaches 0
     }
     other = {"kappa/visual.proj": Measure(0.5)}
     runs = [found("r", values, {}), found("s", other, {})]
@@ -102,16 +103,16 @@ def test_the_map_of_curvature_has_a_row_a_run_and_a_cross_where_it_is_not_positi
     heat, crosses = figure.data
     assert list(heat.y) == ["s", "r"]  # the first run stands on top
     assert list(heat.x) == ["block 0, attention in", "block 1, attention in", "block 1, MLP in",
-                            "projection"]  # fmt: skip
+                            "block 1, MLP out", "projection"]  # fmt: skip
     z = np.asarray(heat.z, float)
-    expected = [[np.nan] * 3 + [np.log10(0.5)], [-1, np.nan, -2, 0]]
+    expected = [[np.nan] * 4 + [np.log10(0.5)], [-1, np.nan, -2, np.nan, 0]]
     np.testing.assert_allclose(z, expected, atol=1e-12)
-    np.testing.assert_allclose(heat.customdata[1][3], [1, 0.804, 1.196])
-    assert (list(crosses.x), list(crosses.y)) == (["block 1, attention in"], ["r"])
-    assert crosses.customdata[0][0] == -0.1
+    assert heat.zmin >= -3, "what is not clearly above 0 does not stretch the scale"
+    np.testing.assert_allclose(heat.customdata[1][4], [1, 0.804, 1.196])
+    assert list(crosses.x) == ["block 1, attention in", "block 1, MLP out"]
+    assert list(crosses.y) == ["r", "r"]
+    np.testing.assert_allclose([c[0] for c in crosses.customdata], [-0.1, 1e-4])
     static.draw(figure, 7).draw_without_rendering()
-    assert curvature.widest(runs, "kappa") == "0.20"
-    assert curvature.widest(runs[1:], "kappa") == ""
     bold = curvature.map_by_matrix(runs, legend("r", "s"), "kappa", "s")
     assert bold.layout.yaxis.ticktext == ("<b>s</b>", "r")
     flat = found("t", {"kappa/visual.proj": Measure(-1.0)}, {})

@@ -120,6 +120,8 @@ def test_each_figure_says_what_its_own_intervals_are():
     without = finding("ft", {"cka/id/embedding": Measure(1.0)}, found[0].part.arrays)
     assert "bands" not in layers.figures([without], LEGEND)[""].layout.annotations[-1].text
     assert intervals([without, *found], "procrustes", "cka").count(" or ") == 1
+    whole = next(name for name, m in found[0].part.values.items() if m.low is not None)
+    assert intervals(found, whole) != "" == intervals(found, whole[:-1])
 
 
 def test_heat_maps_name_run_and_set_and_tell_the_interval():

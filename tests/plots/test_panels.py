@@ -123,12 +123,31 @@ def test_the_line_shows_percent_against_the_way():
     assert not zoom.said(drawn)
 
 
+def test_numbers_of_a_logarithmic_axis_have_one_form():
+    assert panels.log_axis([[0.002, 0.5]])["ticktext"][:1] == ["0.001"]
+    small = panels.log_axis([[2e-5, 0.5]])["ticktext"]
+    assert small == [f"10<sup>{k}</sup>" for k in range(-5, 0)] + ["1"]
+    heads = panels.log_axis([[4e-4, 3e-3]])["ticktext"]
+    assert {"5·10<sup>-4</sup>", "10<sup>-3</sup>", "2·10<sup>-3</sup>"} <= set(heads)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 11])
+def test_marks_of_a_row_stand_apart(n):
+    runs = [f"run{i}" for i in range(n)]
+    legend = Legend({r: r for r in runs}, {r: look("ft") for r in runs})
+    figure = panels.rows({r: {"a": panels.Point(0.5)} for r in runs}, ["a", "b"], legend, {})
+    at = np.sort([float(trace.y[0]) for trace in figure.data])
+    inner = figure.layout.height - 70  # of two rows
+    assert np.all(np.diff(at) * inner / 2 >= figure.data[0].marker.size)
+    assert abs(at).max() < 0.5
+
+
 @pytest.mark.parametrize(
     ("low", "high", "texts"),
     [
         (-0.62, 0.48, ["0.5", "1", "2"]), (-0.34, -0.24, ["0.5", "0.55"]),
         (1.55, 1.64, ["36", "38", "40", "42"]), (-1, 0.8, ["0.1", "0.3", "1", "3"]),
-        (-8.5, 0.1, ["10<sup>-8</sup>", "10<sup>-6</sup>", "10<sup>-4</sup>", "0.01", "1"]),
+        (-8.5, 0.1, ["10<sup>-8</sup>", "10<sup>-6</sup>", "10<sup>-4</sup>", "10<sup>-2</sup>", "1"]),
     ],
 )  # fmt: skip
 def test_ticks_of_a_low_logarithmic_panel_are_few_and_round(low, high, texts):

@@ -17,12 +17,12 @@ def test_every_analysis_has_a_sentence_and_nothing_measured_has_none():
     assert {said(name, "none", a=Measure(1.0)) for name in ANSWERS} == {""}
 
 
-def test_the_lowest_cosine_moved_most_and_all_have_the_digits_of_those_near_1():
+def test_centroids_move_by_one_minus_their_cosine_as_the_figure_draws_it():
     a, b = Measure(0.4, None, 0.3, 0.5), Measure(0.99512, None, 0.994, 0.996)
     sentence = said("feature_stability", "centroid_cosine/adv", a=a, b=b)
     assert sentence.replace("\N{NO-BREAK SPACE}", " ") == (
-        "By their cosine to the clean ones, an attack moves class centroids most for **a** "
-        "(0.400 [0.300, 0.500]), before **b** (0.995 [0.994, 0.996])."
+        "By 1 − cosine to the clean ones, an attack moves class centroids least for **b** "
+        "(0.0049 [0.0040, 0.0060]), before **a** (0.60 [0.50, 0.70])."
     )
 
 
