@@ -70,9 +70,9 @@ def _bar(trace: Any, ends: tuple[str, str]) -> str:
         written = [
             (float(t), str(word)) for t, word in zip(trace.colorbar.tickvals, own, strict=True)
         ]
-    size = trace.contours.size if trace.type == "contour" else None
-    beyond = bool(size) and any(word.startswith("\u2265") for _, word in written)
-    wide = high - low + (size if beyond else 0)
+    size = float(trace.contours.size) if trace.type == "contour" else 0.0
+    beyond = size > 0 and any(word.startswith("\u2265") for _, word in written)
+    wide = high - low + size * beyond
     numbers = "".join(
         f'<span style="{TICK};left:{100 * (t - low) / wide:.2f}%">{html.escape(word)}</span>'
         for t, word in written
@@ -92,7 +92,7 @@ def _bar(trace: Any, ends: tuple[str, str]) -> str:
     )
 
 
-def _gradient(trace: Any, size: float | None, beyond: bool) -> str:
+def _gradient(trace: Any, size: float, beyond: bool) -> str:
     """The colours in CSS: without steps, or of contours a colour between each two levels and, with
     ``beyond``, the one above the last level.
     """

@@ -3,6 +3,7 @@ one figure, its numbers and how they were made. It needs nothing beside itself.
 """
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from grace_geom.plots.interactive import embedded, figure_of_page, narrow_of_pag
 from grace_geom.plots.sample import loss_name, sample_size, weights
 from grace_geom.plots.sentences import ANSWERS
 from grace_geom.records import Result
+from grace_geom.records.numbers import in_symbols
 from grace_geom.tables import Table
 
 QUESTIONS = {
@@ -270,7 +272,10 @@ def caption_of(result: Result) -> str:
         used = {label: part.n for label, part in result.parts.items() if not part.not_measured}
         known.insert(0, sample_size(used, s["n"]))
     data = f"data {s['data']}" if s.get("data") else "data: each checkpoint's own"
-    intervals = [f"{100 * level:.0f} % intervals" for level in sorted(levels)]
+    intervals = [
+        f"{100 * level:.0f} % intervals" if level < 1 else "bounds by residuals"
+        for level in sorted(levels)
+    ]
     versions = f"grace_geom {result.versions.get('grace_geom')}"
     return ", ".join([data, *known, *intervals, f"{result.seconds:.0f} s", versions]) + "."
 
@@ -278,5 +283,35 @@ def caption_of(result: Result) -> str:
 def _estimators(result: Result) -> str:
     measures = list(result.measures())
     texts = list(dict.fromkeys(m.estimator for m in measures if m.estimator))
-    items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
+    items = "".join(f"<li>{html.escape(in_symbols(text))}</li>" for text in _with_ranges(texts))
     return f'<div class="note">Estimators of its {len(measures)} numbers: <ul>{items}</ul></div>'
+
+
+_LAST_NUMBER = re.compile(r"(?<== )([\d.e+-]+)(?=$|,)")
+
+
+def _with_ranges(texts: Sequence[str]) -> list[str]:
+    """Texts that differ in one number after an equals sign as one, with the range of that."""
+    alike: dict[str, list[str]] = {}
+    for text in texts:
+        found = _LAST_NUMBER.findall(text)
+        alike.setdefault(_LAST_NUMBER.sub("\0", text) if len(found) == 1 else text, []).extend(
+            found
+        )
+    return [
+        text.replace("\0", _range(numbers)) if "\0" in text else text
+        for text, numbers in alike.items()
+    ]
+
+
+def _range(numbers: Sequence[str]) -> str:
+    ordered = sorted(set(numbers), key=float)
+    ends = dict.fromkeys(_power(each) for each in (ordered[0], ordered[-1]))
+    return " to ".join(ends)
+
+
+def _power(number: str) -> str:
+    """``4.2e-06`` as ``4.2·10⁻⁶``."""
+    head, found, power = number.partition("e")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")) if found else ""
+    return f"{head}·10{raised}" if found else head

@@ -152,7 +152,7 @@ def _legend(options: SharpnessOptions, grouped: bool) -> list[str]:
     """
     losses = {
         "ce": "Clean loss: cross-entropy on clean images",
-        "adv-ce": f"Loss under attack: on PGD images found at the unperturbed weights (ε = "
+        "adv-ce": f"Adversarial loss: on PGD images found at the unperturbed weights (ε = "
         f"{radius(options.eps)})",
     }
     forms = {
@@ -168,7 +168,7 @@ def _legend(options: SharpnessOptions, grouped: bool) -> list[str]:
         f"Rise of the loss when δ is added to the weights θ. {known}.",
         f"Largest rise: {'; '.join(f'{name}: {text}' for name, text in forms.items())}. It is found "
         "by gradient ascent, so it is a lower bound and never below 0.",
-        "average: mean rise over Gaussian δ with E‖δ‖² = ρ² (s.e.: standard error). m-sharpness: "
+        "Gaussian: mean rise over Gaussian δ with E‖δ‖² = ρ² (s.e.: standard error). m-sharpness: "
         + (
             f"as ball, with a δ of its own for every {options.m} images."
             if grouped
@@ -178,7 +178,9 @@ def _legend(options: SharpnessOptions, grouped: bool) -> list[str]:
     ]
 
 
-TITLES = {"ce": "Sharpness of the clean loss", "adv-ce": "Sharpness of the loss under attack"}
+CALLED = {"m_sharpness": "m-sharpness", "average": "Gaussian"}
+"""What a column is called that is not called as its numbers are."""
+TITLES = {"ce": "Sharpness of the clean loss", "adv-ce": "Sharpness of the adversarial loss"}
 """Of the tables."""
 
 
@@ -197,7 +199,7 @@ def show(parts: dict[str, Part], options: SharpnessOptions) -> Shown:
         keys = [f"{loss}/{shape}/{rho}" for shape, rho in columns.items()]
         heads = [
             with_error(
-                f"{shape.replace('_', '-')}, ρ = {rho}",
+                f"{CALLED.get(shape, shape)}, ρ = {rho}",
                 (part.values.get(key) for part in parts.values()),
             )
             for key, (shape, rho) in zip(keys, columns.items(), strict=True)

@@ -150,11 +150,11 @@ def sharpness(found: Sequence[Finding], names: Names) -> str:
         ((run, each),) = rises.items()
         rho = max(each)
         return (
-            f"Within ρ = {rho:g} the clean loss of {names[run]} rises by {each[rho]:.3g} or more."
+            f"Within ‖δ‖ ≤ {rho:g} the clean loss of {names[run]} rises by {each[rho]:.3g} or more."
         )
     said = by_radius(rises, names)
     alike = f"; alike: within {100 * NEAR:.0f} %" if "alike" in said else ""
-    return f"The clean loss rises {said}. (Lower bounds{alike}.)"
+    return f"Within ‖δ‖ ≤ ρ the clean loss rises {said}. (Lower bounds{alike}.)"
 
 
 def landscape(found: Sequence[Finding], names: Names) -> str:

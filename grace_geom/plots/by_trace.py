@@ -102,5 +102,5 @@ def _few_directions(
     return (
         f"{each(lambda r: names[r])} {'have' if len(runs) > 1 else 'has'} "
         f"{each(lambda r: f'{alike[r][0]:.1f}')} times the λ₁ of {names[base]} at "
-        f"{each(lambda r: f'{alike[r][1]:.2f}')} of its trace: few sharp directions, flat elsewhere"
+        f"{each(lambda r: f'{alike[r][1]:.2f}')} of its trace: few sharp directions, flatter elsewhere"
     )

@@ -230,7 +230,7 @@ def zero_shot(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
         )  # fmt: skip
     if not figure.data:
         return None
-    x, y = {"title": "Relative drift, all weights"}, {"title": "Zero-shot loss (points)"}
+    x, y = {"title": "Relative drift, all weights"}, {"title": "Zero-shot accuracy lost (points)"}
     return dress(figure, legend.ground, 290, xaxis=x, yaxis=y, showlegend=False)
 
 

@@ -255,7 +255,11 @@ def solid(trace: Mapping[str, Any], ax: Any, ink: str) -> Any:
         y = np.arange(z.shape[0]) if trace.get("y") is None else units.numbers(trace["y"])
         if x.ndim == 1:
             x, y = np.meshgrid(x, y)
-        ax.plot_surface(x, y, z, facecolors=cmap(norm(shown)), rstride=1, cstride=1, shade=False,
+        corners = [shown[i : i - 1 or None, j : j - 1 or None] for i in (0, 1) for j in (0, 1)]
+        facets = cmap(
+            norm(np.mean(corners, axis=0))
+        )  # of one corner walls have the ground's colour
+        ax.plot_surface(x, y, z, facecolors=facets, rstride=1, cstride=1, shade=False,
                         alpha=trace.get("opacity"), **_mesh(trace.get("contours") or {}))  # fmt: skip
         if bar is not None:
             colorbar(ax.figure, ax, ScalarMappable(norm, cmap), bar)

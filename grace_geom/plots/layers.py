@@ -21,8 +21,8 @@ from grace_geom.records.numbers import over_trainings
 WITHIN = "clean-adv"
 EMBEDDING = "embedding"
 """The last layer, as records and axes call it."""
-SHORT = "emb."
-"""The same in small maps."""
+SHORT = "E"
+"""The same in small maps, whose caption explains it."""
 NAME_ROOM, SMALL_ROOM = 0.16, 0.2
 """Share of an axis that half of its name takes: of a panel, and of a small map."""
 SIMILARITIES = ("cka",)
@@ -74,6 +74,7 @@ _WHERE = {
     "ood": "under shift",
     "shift": "under shift",
     "adv": "under attack",
+    WITHIN: "of clean against attacked images",
 }
 
 
@@ -280,11 +281,15 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
         page: (head, [by_layer(found, legend, key, sets, axis)], _with_bands(words, found, key))
         for page, (head, key, axis) in measured.items()
     }
-    maps = [
-        {f"{run}, {brief(s)}": fig for run, fig in layer_by_layer(found, legend, s, True).items()}
+    note = "; ".join([*words, f"{SHORT}: {EMBEDDING}"])
+    grids = {
+        f"layers-{s}": (
+            f"CKA of every layer with every layer {where(s)}",
+            [layer_by_layer(found, legend, s, True)],
+            note,
+        )
         for s in sets
-    ]
-    grids = {"layers": ("CKA of every layer with every layer", maps, "; ".join(words))}
+    }
     return pages(lines, legend) | pages(grids, legend, columns=SMALL)
 
 

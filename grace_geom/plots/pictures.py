@@ -1,5 +1,6 @@
 """The images of ``image_gallery`` as pictures and figures: plain functions of findings."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -203,12 +204,20 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     drawn: dict[str, tuple[str, list[dict[str, go.Figure | None]], str]] = {
         "": ("The same images, clean and attacked", strips,
              f"clean, perturbation × {MAGNIFIED} on grey, attacked; saliency of the cross-entropy "
-             f"({maps}) of the clean and of the attacked image; shown: those on which the runs "
-             f"differ most; {note}"),
+             f"({maps}) of the clean and of the attacked image; below: the class, and what the "
+             f"attack makes of it (→); shown: those on which the runs differ most; {note}"),
         "saliency": ("Does the loss depend on the same pixels under attack?", [{"": dots}],
-                     f"mean over the shown images, 1.96 standard errors; {maps}; {note}"),
+                     f"mean over {_shown_said(known)}, 1.96 standard errors; {maps}; {note}"),
     }  # fmt: skip
     return pages(drawn, legend)
+
+
+def _shown_said(known: Mapping[str, Mapping[str, Picture]]) -> str:
+    """How many images a mean is over, and how they came to be chosen."""
+    of_sets = [Counter(p.set for p in own.values()) for own in known.values() if own]
+    sizes = sorted({count for counts in of_sets for count in counts.values()})
+    many = " to ".join(str(size) for size in dict.fromkeys((*sizes[:1], *sizes[-1:])))
+    return f"{many} images a row (chosen: where the runs differ most)"
 
 
 def likeliest(picture: Picture, color: str, ground: Ground) -> go.Figure:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from grace_geom.plots import clouds, layers
 from grace_geom.plots.answers import (
     Names,
+    apart,
     curvature,
     ends,
     landscape,
@@ -18,6 +19,7 @@ from grace_geom.plots.answers import (
     weights,
 )
 from grace_geom.plots.panels import Point, point
+from grace_geom.plots.where_curved import where_curved
 from grace_geom.records import Finding
 
 
@@ -31,7 +33,39 @@ def stability(found: Sequence[Finding], names: Names) -> str:
     if not of:
         return ""
     said = ends(of, names, "least for", "most for", _two_digits)
-    return f"By 1 − cosine to the clean ones, an attack moves class centroids {said}."
+    return (
+        f"By 1 − cosine to the clean ones, an attack moves class centroids {said}."
+        f"{_under_shift(found, names)}"
+    )
+
+
+def _under_shift(found: Sequence[Finding], names: Names) -> str:
+    """The set on which the runs at both ends are furthest apart, if that is clear, and on how many
+    others they are; a sentence of its own.
+    """
+    sets = [name for name in found[0].names("centroid_cosine") if name not in ("adv", "id")]
+    clear, measured = list[tuple[float, str]](), 0
+    for s in sets:
+        of = {run: _moved(p) for run, p in _measured(found, f"centroid_cosine/{s}").items()}
+        if len(of) < 2:
+            continue
+        measured += 1
+        least, most = (pick(of, key=lambda run: of[run].value) for pick in (min, max))
+        low, high = of[least], of[most]
+        if apart(low, high):
+            by = f"({high.value:.2g} against {low.value:.2g})"
+            said = f"Under shift {names[most]} moves more than {names[least]} on {s} {by}"
+            clear.append((high.value - low.value, said))
+    if not measured:
+        return ""
+    if not clear:
+        return " Under shift the runs are alike."
+    more, others = len(clear) - 1, measured - 1
+    rest = "" if not others else "; elsewhere the runs are alike"
+    if more:
+        which = "the other set" if others == 1 else f"{more} of the other {others} sets"
+        rest = f"; ends are clearly apart on {which}, too"
+    return f" {max(clear)[1]}{rest}."
 
 
 def _two_digits(p: Point) -> str:
@@ -79,6 +113,12 @@ def gallery(found: Sequence[Finding], names: Names) -> str:
     return f"Of the ID images shown, which were chosen, those still right under attack are {said}."
 
 
+def _curved(found: Sequence[Finding], names: Names) -> str:
+    """Of ``hessian_spectrum``, as a whole and by matrix."""
+    whole = curvature(found, names)
+    return f"{whole} {where_curved(found)}".rstrip() if whole else ""
+
+
 def _represented(found: Sequence[Finding], names: Names) -> str:
     """Of ``representation_drift``, on every distribution."""
     sets = layers.order([s for f in found for s in f.array_names("cka_layers")])
@@ -86,7 +126,7 @@ def _represented(found: Sequence[Finding], names: Names) -> str:
 
 
 ANSWERS: Mapping[str, Callable[[Sequence[Finding], Names], str]] = {
-    "hessian_spectrum": curvature,
+    "hessian_spectrum": _curved,
     "sharpness": sharpness,
     "loss_landscape": landscape,
     "parameter_drift": weights,

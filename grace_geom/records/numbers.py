@@ -147,7 +147,7 @@ def is_of_matrix(name: str) -> bool:
 
 def _measured(m: Measure, analysis: str, on: str) -> Datum:
     called = analysis.replace("_", " ").replace("hessian", "Hessian")
-    parts = [called, _symbols(m.estimator), f"images: {on}" if on else ""]
+    parts = [called, in_symbols(m.estimator), f"images: {on}" if on else ""]
     source = ", ".join(part for part in parts if part)
     if m.low is not None and m.high is not None:
         return Datum(m.value, m.low, m.high, source)
@@ -158,14 +158,19 @@ def _measured(m: Measure, analysis: str, on: str) -> Datum:
 
 
 @lru_cache(maxsize=256)
-def _symbols(estimator: str) -> str:
+def in_symbols(estimator: str) -> str:
     """``|theta - theta0|`` as pages write it: ``‖θ − θ₀‖``; attacks in the letters of captions."""
-    for plain, symbol in (
-        ("theta0", "θ₀"), ("theta", "θ"), ("sigma", "σ"), (" - ", " − "), ("linf", "ℓ∞")
-    ):  # fmt: skip
+    for plain, symbol in _SYMBOLS:
         estimator = estimator.replace(plain, symbol)
     estimator = re.sub(r"\bapgd(-\w+)?", lambda attack: attack[0].upper(), estimator)
-    return estimator.replace("|", "‖") if "θ" in estimator else estimator
+    vectors = any(letter in estimator for letter in "θμΣ") or "Hv" in estimator
+    return estimator.replace("|", "‖") if vectors else estimator
+
+
+_SYMBOLS = (
+    ("theta0", "θ₀"), ("theta", "θ"), ("sum_c", "∑_c"), ("pi_c", "π_c"), ("mu_", "μ_"),
+    ("Sigma", "Σ"), ("sigma", "σ"), ("lam v", "λv"), ("^2", "²"), (" - ", " − "), ("linf", "ℓ∞"),
+)  # fmt: skip
 
 
 def of_settings(settings: Mapping[str, Any]) -> Numbers:

@@ -53,8 +53,8 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
     path = write_report(options, mains)
     text = path.read_text()
     assert "<script" not in text
-    assert text.count("data:image/webp;base64,") == 9 + 2, "a telephone's of those that stand open"
-    assert text.count("<picture>") == 2 and text.count('<div class="fit"') == 9 - 2
+    assert text.count("data:image/webp;base64,") == 12 + 2, "a telephone's of those that stand open"
+    assert text.count("<picture>") == 2 and text.count('<div class="fit"') == 12 - 2
     assert "http://" not in text and "https://" not in text  # nothing is fetched
     assert "A &amp; B" in text and "What it measures &lt;here&gt;." in text
     assert "This analysis failed: RuntimeError: eigenvalues &lt;lost&gt;" in text
@@ -81,7 +81,7 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
     assert re.search(r"Data.*n\s=\s60, seed 0, .*95\s% intervals", first)
     assert "Levina-Bickel" in text and "params =" not in text and "loss =" not in text
     alts = re.findall(r'<img class="chart" alt="([^"]*)"', text)
-    assert len(alts) == 9 and all(re.search(r"(still|moved): |lowest |\d points", a) for a in alts)
+    assert len(alts) == 12 and all(re.search(r"(still|moved): |lowest |\d points", a) for a in alts)
     said, told = capsys.readouterr()
     assert "broken failed: RuntimeError: eigenvalues <lost>\n" in told
     assert "2 of 3 analyses" in said and f"({len(text.encode()) / 1e6:.1f} MB)" in said
@@ -96,7 +96,7 @@ def assert_interactive(path: Path, light: str) -> None:
     assert "http://" not in re.sub(r"http://www.w3.org[\w/.]*", "", text).partition("<section")[0]
     drawn = re.findall(r'Plotly\.newPlot\("figure-([\w-]+)"', text)
     assert sorted(drawn) == sorted(re.findall(r'<a href="([\w-]+)\.html">', light))
-    assert len(set(drawn)) == len(drawn) == 9
+    assert len(set(drawn)) == len(drawn) == 12
     for stem in drawn:
         own = figure_of_page(path.with_name(f"{stem}.html"))
         spec = text.partition(f'<div id="figure-{stem}"')[2].partition("const spec = ")[2]

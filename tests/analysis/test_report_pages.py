@@ -23,6 +23,7 @@ from grace_geom.plots.compose import compose
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import look
 from grace_geom.records import Finding, Part, Result
+from grace_geom.records.numbers import in_symbols
 from grace_geom.tables import Table
 
 
@@ -65,8 +66,8 @@ def test_maps_of_equal_scales_need_less_width_and_a_caption_replaces_the_title(
     legend = Legend({run: run for run in parts}, {run: look("ft") for run in parts})
     maps = layers.layer_by_layer(found, legend, "id", 230)
     (axis,) = {str(figure.layout.xaxis.ticktext) for figure in maps.values()}
-    assert axis == str(("0", "1", "2", "3", "emb."))  # level, with room for the name
-    assert next(iter(maps.values())).layout.yaxis.ticktext == ("0", "1", "2", "3", "emb.")
+    assert axis == str(("0", "1", "2", "3", "E"))  # level, with room for the name
+    assert next(iter(maps.values())).layout.yaxis.ticktext == ("0", "1", "2", "3", "E")
     figure = compose("Maps", [maps], legend, "", 6)
     assert interactive.least_width(figure) == 3 * interactive.SQUARE
     heads = [a.text for a in figure.layout.annotations]
@@ -230,3 +231,14 @@ def test_the_figure_of_the_sentence_comes_first_and_a_long_table_is_folded(tmp_p
     assert "<summary>Tables: 40 rows; 2 rows</summary>" in text
     short = report.part_of(replace(section, tables=tables[::-1]), interactive=False).body
     assert "<summary>More tables: 40 rows</summary>" in short
+
+
+def test_estimators_that_differ_in_a_number_are_one_line_in_symbols():
+    texts = ["Lanczos, |Hv - lam v| = 4.2e-06", "Lanczos, |Hv - lam v| = 0.1", "Hutchinson, n = 3",
+             "Lanczos, |Hv - lam v| = 2e-07", "sum_c pi_c |mu_id - mu_t|^2"]  # fmt: skip
+    said = [in_symbols(text) for text in report._with_ranges(texts)]
+    assert said == [
+        "Lanczos, ‖Hv − λv‖ = 2·10⁻⁷ to 0.1",
+        "Hutchinson, n = 3",
+        "∑_c π_c ‖μ_id − μ_t‖²",
+    ]

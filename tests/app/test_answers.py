@@ -99,7 +99,7 @@ def test_the_trace_agrees_differs_or_does_not_tell():
     assert said(sure(10.0), sure(20.0)) == "the trace agrees"
     assert said(sure(20.0), sure(10.0)) == (
         "by the trace **b** is flattest; **b** has 3.0 times the λ₁ of **a** at 0.50 of its trace: "
-        "few sharp directions, flat elsewhere"
+        "few sharp directions, flatter elsewhere"
     )
     assert said(sure(20.0, 8), sure(10.0, 8)) == "the trace does not tell clearly"
     assert said(sure(10.0, 8), sure(20.0, 8)) == "the trace does not tell clearly"
@@ -109,7 +109,7 @@ def test_the_trace_is_asked_at_both_ends():
     low, high, middle = (3.0, sure(50.0)), (60.0, sure(260.0, 50)), (35.0, sure(380.0, 60))
     assert by_trace(at=low, lora=high, zs=middle) == (
         "by the trace **at** is flattest too, but **zs** sharpest; **lora** has 1.7 times the λ₁ of "
-        "**zs** at 0.68 of its trace: few sharp directions, flat elsewhere"
+        "**zs** at 0.68 of its trace: few sharp directions, flatter elsewhere"
     )
     close = (35.0, sure(300.0, 60))  # above the other, but not by its error
     assert by_trace(at=low, lora=high, zs=close) == (
@@ -133,7 +133,7 @@ def test_runs_of_few_sharp_directions_are_named_where_the_ends_agree():
         **ends_agree, base=flyp, mix=(9.5, sure(125.0, 9)), grace=(8.1, sure(122.0, 9))
     ) == (
         "the trace agrees at both ends; **mix** and **grace** have 2.2 and 1.8 times the λ₁ of "
-        "**base** at 0.60 and 0.58 of its trace: few sharp directions, flat elsewhere"
+        "**base** at 0.60 and 0.58 of its trace: few sharp directions, flatter elsewhere"
     )
     barely = (4.9, sure(180.0, 14))  # a λ₁ that is hardly larger is no sharp direction
     assert by_trace(**ends_agree, base=flyp, ucat=barely) == "the trace agrees at both ends"
@@ -153,16 +153,18 @@ def rising(**rises: list[float]) -> str:
 def test_sharpness_says_at_which_radii_the_loss_of_a_run_rises_least():
     a, b, c = [0.018, 0.0415, 0.179], [0.030, 0.0676, 0.164], [0.15, 0.39, 1.295]
     assert rising(a=a, b=b, c=c) == (
-        "The clean loss rises least for **a** (0.0415) up to ρ = 0.1, and for **b** (0.164) and "
+        "Within ‖δ‖ ≤ ρ the clean loss rises least for **a** (0.0415) up to ρ = 0.1, and for **b** (0.164) and "
         "**a** (0.179) alike at ρ = 0.2; most for **c** (1.29) at every ρ up to 0.2. (Lower "
         "bounds; alike: within 10 %.)"
     )
     assert rising(a=a, b=[0.03, 0.0676, 0.11]) == (
-        "The clean loss rises least for **a** (0.0415) up to ρ = 0.1, and for **b** (0.11) at "
+        "Within ‖δ‖ ≤ ρ the clean loss rises least for **a** (0.0415) up to ρ = 0.1, and for **b** (0.11) at "
         "ρ = 0.2. (Lower bounds.)"
     )
-    assert rising(a=a, b=a).startswith("The clean loss rises alike for **a** (0.179) and **b**")
-    assert rising(a=a) == "Within ρ = 0.2 the clean loss of **a** rises by 0.179 or more."
+    assert rising(a=a, b=a).startswith(
+        "Within ‖δ‖ ≤ ρ the clean loss rises alike for **a** (0.179) and **b**"
+    )
+    assert rising(a=a) == "Within ‖δ‖ ≤ 0.2 the clean loss of **a** rises by 0.179 or more."
 
 
 def test_sharpness_compares_at_the_radii_that_all_runs_have():

@@ -94,7 +94,8 @@ def of_run(figure: go.Figure, run: str) -> list:
 def test_towers_of_other_depths_stand_at_their_own_layers():
     found = [drift_of("ft", 2, ("id", "adv")), drift_of("grace", 3, ("id", "clean-adv"))]
     drawn = layers.figures(found, LEGEND)
-    assert list(drawn) == ["", "procrustes", "gram", "layers"]
+    assert list(drawn)[:3] == ["", "procrustes", "gram"]
+    assert {key.partition("-")[0] for key in list(drawn)[3:]} == {"layers"}
     cka = drawn[""]
     assert list(cka.layout.xaxis.ticktext) == ["0", "1", "2", "embedding"]
     (shallow, _), (deep, _) = of_run(cka, "ft"), of_run(cka, "grace")
@@ -116,7 +117,7 @@ def test_each_figure_says_what_its_own_intervals_are():
     for page in ("", "gram"):
         assert notes[page].endswith(f"bands: 95 % intervals from {HALVED}")
     assert notes["procrustes"].endswith(f"bands: 95 % intervals from {LEFT_OUT}")
-    assert "intervals" not in notes["layers"]
+    assert "intervals" not in notes["layers-id"]
     without = finding("ft", {"cka/id/embedding": Measure(1.0)}, found[0].part.arrays)
     assert "bands" not in layers.figures([without], LEGEND)[""].layout.annotations[-1].text
     assert intervals([without, *found], "procrustes", "cka").count(" or ") == 1
@@ -124,10 +125,13 @@ def test_each_figure_says_what_its_own_intervals_are():
     assert intervals(found, whole) != "" == intervals(found, whole[:-1])
 
 
-def test_heat_maps_name_run_and_set_and_tell_the_interval():
+def test_heat_maps_are_a_sheet_a_set_and_tell_the_interval():
     found = [drift_of("ft", 2, ("id", "adv")), drift_of("grace", 3, ("id",))]
-    figure = layers.figures(found, LEGEND)["layers"]
-    assert heads(figure) == ["ft, ID", "grace, ID", "ft, attacked"]
+    sheets = layers.figures(found, LEGEND)
+    figure = sheets["layers-id"]
+    assert heads(figure) == ["ft", "grace"] and heads(sheets["layers-adv"]) == ["ft"]
+    assert figure.layout.title.text.endswith(" in distribution")
+    assert "E: embedding" in figure.layout.annotations[-1].text
     first = figure.data[0]
     np.testing.assert_allclose(np.asarray(first.customdata)[0, 0], [1, 0.9, 1.1])
     assert {(t.zmin, t.zmax) for t in figure.data} == {(0, 1)}

@@ -183,7 +183,7 @@ def test_cka_heat_maps_share_the_scale_from_0_to_1():
     np.testing.assert_array_equal(heat.z, grid)
     assert (list(heat.x), list(heat.y)) == (["0", "embedding"], ["0", "embedding"])
     (small,) = layers.layer_by_layer([f], LEGEND, "id", small=True).values()
-    for one, word in ((figure, "embedding"), (small, "emb.")):  # one word on both axes
+    for one, word in ((figure, "embedding"), (small, "E")):  # one word on both axes
         assert one.layout.xaxis.ticktext[-1] == one.layout.yaxis.ticktext[-1] == word
     assert figure.layout.height > small.layout.height
 

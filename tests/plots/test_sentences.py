@@ -26,6 +26,58 @@ def test_centroids_move_by_one_minus_their_cosine_as_the_figure_draws_it():
     )
 
 
+def test_shifts_whose_ends_are_apart_are_told_the_widest_first():
+    def of(run: str, **cosines: tuple[float, float]) -> Part:
+        return Part(
+            {
+                f"centroid_cosine/{s}": Measure(v, None, v - h, v + h)
+                for s, (v, h) in cosines.items()
+            }
+        )
+
+    def sentence(**runs: Part) -> str:
+        result = Result("feature_stability", (), {}, runs)
+        found = [Finding(run, result, run) for run in runs]
+        said = ANSWERS["feature_stability"](found, {run: f"**{run}**" for run in runs})
+        return said.replace("\N{NO-BREAK SPACE}", " ").partition("). ")[2]
+
+    a = of("a", adv=(0.9, 0.01), v2=(0.8, 0.1), sketch=(0.3, 0.1))
+    b = of("b", adv=(0.5, 0.01), v2=(0.85, 0.1), sketch=(0.7, 0.1))
+    assert sentence(a=a, b=b) == (
+        "Under shift **a** moves more than **b** on sketch (0.7 against 0.3); elsewhere the runs "
+        "are alike."
+    )
+    alike = of("c", adv=(0.5, 0.01), v2=(0.85, 0.1), sketch=(0.35, 0.1))
+    assert sentence(a=a, c=alike) == "Under shift the runs are alike."
+    far = of("d", adv=(0.5, 0.01), v2=(0.1, 0.1), sketch=(0.9, 0.1))
+    assert sentence(a=a, d=far).endswith("; ends are clearly apart on the other set, too.")
+    assert sentence(a=of("a", adv=(0.9, 0.01)), b=of("b", adv=(0.5, 0.01))) == ""
+
+
+def test_the_matrices_that_are_most_curved_are_named_where_they_are_few():
+    block = "visual.transformer.resblocks.0."
+    names = ("visual.conv1.weight", block + "attn.in_proj_weight", "visual.proj")
+
+    def of(*kappas: tuple[float, float]) -> Part:
+        known = {
+            f"kappa/{n}": Measure(v, None, v - h, v + h)
+            for n, (v, h) in zip(names, kappas, strict=True)
+        }
+        return Part({"lambda_1": Measure(2.0)} | known)
+
+    def sentence(*parts: Part) -> str:
+        runs = dict(zip("abc", parts, strict=False))
+        result = Result("hessian_spectrum", (), {}, runs)
+        found = [Finding(run, result, run) for run in runs]
+        return ANSWERS["hessian_spectrum"](found, {run: f"**{run}**" for run in runs})
+
+    sure = of((9.0, 0.1), (1.0, 0.1), (5.0, 0.1))
+    assert sentence(sure).endswith(" A weight is most curved in **stem convolution**.")
+    near = of((4.9, 0.1), (1.0, 0.1), (5.0, 0.1))
+    said = "A weight is most curved in **stem convolution** or **projection** in both runs."
+    assert sentence(sure, near).endswith(said)
+
+
 def test_directions_sums_and_shares_name_both_ends():
     one, two = Measure(3.0, None, 2.9, 3.1), Measure(9.0, None, 8.5, 9.5)
     ranks = said("anisotropy", "features/id/effective_rank_centred/embedding", a=two, b=one)
