@@ -66,7 +66,8 @@ def standing(
 
 def _trend(trend: verdict.Trend | None) -> dict[str, Cell]:
     known = trend is not None and (trend.kind == "broken" or trend.n >= verdict.LEAST)
-    return {"trend": trend.kind if trend is not None and known else ""}
+    kind = trend.kind if trend is not None and known else ""
+    return {"trend": {"level": "no clear change"}.get(kind, kind)}
 
 
 def _loss(trend: verdict.Trend | None) -> dict[str, Cell]:

@@ -199,8 +199,7 @@ def _head(found: Mapping[str, str], states: Mapping[str, str]) -> str:
     if set(found.values()) == {"falls"} and level > len(found) and "running" not in states.values():
         one, many = _CONCERNS["falls"]
         end = one if len(found) == 1 else many
-        have = "has" if level == 1 else "have"
-        return f"Mostly: {level} of {trained} {have} levelled off, {len(found)} {end}."
+        return f"Mostly: {len(found)} of {trained} {end}, {level} show no clear change."
     said = []
     for kind, (one, many) in _CONCERNS.items():
         if count := sum(other == kind for other in found.values()):
@@ -255,7 +254,7 @@ _TRENDS = {
     "broken": "is NaN or infinite in",
     "rises": "rises in",
     "falls": "still falls in",
-    "level": "does not clearly change any more in",
+    "level": "shows no clear change in",
     "short": "has too few records for a verdict in",
 }
 

@@ -6,6 +6,9 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.style import made
 
+ROOM = 32
+"""Pixels below the last panel that the numbers need."""
+
 
 def numbers_below(figure: go.Figure) -> go.Figure:
     """The same figure with the numbers of its axis above the first panel below the last one too:
@@ -31,6 +34,9 @@ def numbers_below(figure: go.Figure) -> go.Figure:
     layout["xaxis3"] = kept | {
         "anchor": last, "overlaying": "x", "matches": "x", "side": "bottom", "showgrid": False,
     }  # fmt: skip
+    lacking = max(0, ROOM - layout["margin"].get("b", 0))
+    layout["margin"]["b"] = layout["margin"].get("b", 0) + lacking
+    layout["height"] += lacking
     empty = {  # an axis is drawn where something lies on it
         "type": "scatter", "x": [None], "y": [None], "xaxis": "x3", "yaxis": last,
         "mode": "lines", "showlegend": False, "hoverinfo": "skip",

@@ -119,14 +119,21 @@ def name_ends(figure: go.Figure, legend: Legend, behind: Collection[str] = ()) -
             color = legend.ground.muted if who in behind else legend.looks[who].color
             own = {"legendgroup": who, "name": f"{plain_html(legend.names[who])}, at its end"}
             traces.append(_lead(lines[who], at, names[who], color) | own)
-    named = go.Figure([*traces, *figure.data], layout)  # points lie over the thin lines
-    named.update_yaxes(range=[low, high])
     edge = last + ROOM * wide
-    named.add_shape(  # over the grid, which would strike the names through
-        type="rect", x0=last + AWAY * wide / 2, x1=edge, yref="y domain", y0=0, y1=1,
-        fillcolor=legend.ground.paper, line_width=0, layer="between",
-    )  # fmt: skip
+    heights = [10**end if logarithmic else end for end in (low, high)]
+    cover = _cover((last + AWAY * wide / 2, edge), heights, legend)
+    named = go.Figure([cover, *traces, *figure.data], layout)  # points lie over the thin lines
+    named.update_yaxes(range=[low, high])
     return named.update_xaxes(range=[first - BEFORE * wide, edge])
+
+
+def _cover(x: tuple[float, float], y: Sequence[float], legend: Legend) -> dict[str, Any]:
+    """What lies over the grid where the names stand, which it would strike through."""
+    return {
+        "type": "scatter", "x": [x[0], x[1], x[1], x[0]], "y": [y[0], y[0], y[1], y[1]],
+        "mode": "lines", "fill": "toself", "fillcolor": legend.ground.paper, "line": {"width": 0},
+        "hoverinfo": "skip", "showlegend": False, "name": "behind the names",
+    }  # fmt: skip
 
 
 def name_panels(figure: go.Figure, legend: Legend) -> go.Figure:

@@ -255,11 +255,12 @@ def solid(trace: Mapping[str, Any], ax: Any, ink: str) -> Any:
         y = np.arange(z.shape[0]) if trace.get("y") is None else units.numbers(trace["y"])
         if x.ndim == 1:
             x, y = np.meshgrid(x, y)
-        corners = [shown[i : i - 1 or None, j : j - 1 or None] for i in (0, 1) for j in (0, 1)]
+        fine = [_refined(values) for values in (x, y, z, shown)]
+        corners = [fine[3][i : i - 1 or None, j : j - 1 or None] for i in (0, 1) for j in (0, 1)]
         facets = cmap(
             norm(np.mean(corners, axis=0))
         )  # of one corner walls have the ground's colour
-        ax.plot_surface(x, y, z, facecolors=facets, rstride=1, cstride=1, shade=False,
+        ax.plot_surface(*fine[:3], facecolors=facets, rstride=1, cstride=1, shade=False,
                         alpha=trace.get("opacity"), **_mesh(trace.get("contours") or {}))  # fmt: skip
         if bar is not None:
             colorbar(ax.figure, ax, ScalarMappable(norm, cmap), bar)
@@ -285,6 +286,22 @@ def solid(trace: Mapping[str, Any], ax: Any, ink: str) -> Any:
     return drawn
 
 
+FACETS = 30
+"""Facets along a side of a surface, at least: each has one colour, and steps would hide heights."""
+
+
+def _refined(values: np.ndarray) -> np.ndarray:
+    """A grid with points between its own, on straight lines between neighbours."""
+    for axis in (0, 1):
+        n = values.shape[axis]
+        times = max(1, -(-FACETS // max(n - 1, 1)))
+        at = np.linspace(0, n - 1, times * (n - 1) + 1)
+        values = np.apply_along_axis(
+            lambda line, at=at, n=n: np.interp(at, np.arange(n), line), axis, values
+        )
+    return values
+
+
 def _mesh(how: Mapping[str, Any]) -> dict[str, Any]:
     """The edges of a surface's cells, where a screen has lines of equal height: those would lie
     over what hides them.
@@ -294,8 +311,8 @@ def _mesh(how: Mapping[str, Any]) -> dict[str, Any]:
     units.known("surface.contours.z", lines, "show color width start end size")
     if not lines.get("show"):
         return {"linewidth": 0, "antialiased": False}
-    edge = units.color(lines.get("color", "#444444"), 0.6)
-    return {"linewidth": 0.25, "edgecolor": edge, "antialiased": True}
+    edge = units.color(lines.get("color", "#444444"), 0.3)
+    return {"linewidth": 0.1, "edgecolor": edge, "antialiased": True}
 
 
 def space(figure: Figure, settings: Mapping[str, Any], name: str) -> Any:

@@ -85,7 +85,7 @@ def _shape(sheet: Sheet, shape: Mapping[str, Any]) -> None:
     fill = units.color(shape.get("fillcolor") or (0, 0, 0, 0), opacity)
     look: dict[str, Any] = {
         "transform": _transform(sheet, shape, panel), "linewidth": width,
-        "zorder": 0.6 if shape.get("layer", "above") in ("below", "between") else 3.5,
+        "zorder": 0.6 if shape.get("layer", "above") == "below" else 3.5,
         "linestyle": units.dash(line.get("dash"), width),
     }  # fmt: skip
     artist: Any

@@ -379,7 +379,7 @@ def at_marked(value: float, legend: Legend) -> dict[str, Any]:
     """A dotted line through all rows, at the number of the run whose name is bold."""
     return {
         "type": "line", "yref": "y domain", "y0": 0, "y1": 1, "x0": value, "x1": value,
-        "layer": "between", "line": {"width": 1, "dash": "dot", "color": legend.ground.muted},
+        "layer": "below", "line": {"width": 1, "dash": "dot", "color": legend.ground.muted},
     }  # fmt: skip
 
 

@@ -217,7 +217,7 @@ def _shown_said(known: Mapping[str, Mapping[str, Picture]]) -> str:
     of_sets = [Counter(p.set for p in own.values()) for own in known.values() if own]
     sizes = sorted({count for counts in of_sets for count in counts.values()})
     many = " to ".join(str(size) for size in dict.fromkeys((*sizes[:1], *sizes[-1:])))
-    return f"{many} images a row (chosen: where the runs differ most)"
+    return f"{many} images a row, those of n on which the runs differ most"
 
 
 def likeliest(picture: Picture, color: str, ground: Ground) -> go.Figure:

@@ -316,7 +316,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     """
     s = found[0].result.settings
     note, at = sample(found), f"ε = {radius(float(s.get('eps', 0)))}"
-    steps = f"ℓ<sub>∞</sub>, {s.get('steps')} steps"
+    steps = f"ℓ∞, {s.get('steps')} steps"
     shown = [{legend.names[f.run]: strip(f, legend.ground)} for f in found]
     margin, seen = margins(found, legend), transfer(found, legend)
     rows: dict[str, tuple[str, list[dict[str, go.Figure | None]], str]] = {

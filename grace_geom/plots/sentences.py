@@ -53,15 +53,15 @@ def _under_shift(found: Sequence[Finding], names: Names) -> str:
         least, most = (pick(of, key=lambda run: of[run].value) for pick in (min, max))
         low, high = of[least], of[most]
         if apart(low, high):
-            by = f"({high.value:.2g} against {low.value:.2g})"
+            by = f"({_two_digits(high)} against {_two_digits(low)})"
             said = f"Under shift {names[most]} moves more than {names[least]} on {s} {by}"
             clear.append((high.value - low.value, said))
     if not measured:
         return ""
     if not clear:
-        return " Under shift the runs are alike."
+        return " Under shift there is no clear difference."
     more, others = len(clear) - 1, measured - 1
-    rest = "" if not others else "; elsewhere the runs are alike"
+    rest = "" if not others else "; elsewhere no difference is clear"
     if more:
         which = "the other set" if others == 1 else f"{more} of the other {others} sets"
         rest = f"; ends are clearly apart on {which}, too"

@@ -25,6 +25,9 @@ MEANINGS = {
     "loss_gv": "volume spanned by the clean, the attacked and the perturbed-weight feature of an "
     "image, times its factor: 0 where all three agree",
     "loss_adv": "cross-entropy on attacked images",
+    "loss_attention_adv": "distance of the text-guided attention from the pretrained model's on the "
+    "clean image",
+    "loss_attention_clean": "the same for the clean image",
     "gram_volume": "what the clean, the attacked and the perturbed-weight feature of an image span, "
     "between 0 (all agree) and 1 (orthogonal)",
     "cos_id_adv": "how far the attack turns a feature: 1, not at all",

@@ -81,7 +81,7 @@ def test_one_sentence_says_state_loss_and_overfitting():
         "is finished; "
     )
     assert "still falls in **a** (1 over its last 20 records, \u22120.25" in said
-    assert "does not clearly change any more in **b**" in said
+    assert "shows no clear change in **b**" in said
     assert "under PGD ends below its best in **b** (31.0 % at step 20 against 42.0 %" in said
     assert said.endswith(", robust overfitting).")
 
@@ -128,7 +128,7 @@ LEVEL, FALLS, RISES = (Trend(kind, 1.0, 0.1, 0.0, 0.2, 20) for kind in ("level",
         (
             "finished " * 3,
             (LEVEL, LEVEL, FALLS),
-            "Mostly: 2 of 3 have levelled off, 1 still improves. All 3 runs are finished",
+            "Mostly: 1 of 3 still improves, 2 show no clear change. All 3 runs are finished",
         ),
         ("finished " * 2 + "running", (LEVEL, FALLS, LEVEL), "Not all: 1 of 3 still improves. "),
         ("finished finished", (FALLS, FALLS), "Not yet: both still improve. Both "),

@@ -28,6 +28,8 @@ def test_a_column_of_panels_has_the_numbers_of_its_axis_at_both_ends():
     assert len(both.data) == len(figure.data) + 1
     for old, new in zip(figure.data, both.data, strict=False):
         np.testing.assert_array_equal(old.x, new.x)
+    more = both.layout.height - figure.layout.height
+    assert both.layout.margin.b == figure.layout.margin.b + more >= 30, "numbers are not cut"
     drawn = static.draw(both, 3.4)
     drawn.draw_without_rendering()
     words = [label.get_text() for ax in drawn.axes for label in ax.get_xticklabels()]

@@ -32,8 +32,11 @@ def test_a_thin_line_leads_from_the_last_point_to_the_name(kind):
     assert a.x[1] == b.x[1] > 2 and (a.y[1], b.y[1]) == pytest.approx((10, 2))
     low, high = figure.layout.xaxis.range
     assert low < 0 and high > a.x[1] and figure.layout.yaxis.type == kind
-    (cover,) = figure.layout.shapes  # no line of the grid goes through a name
-    assert 2 < cover.x0 < a.x[1] and cover.x1 == high and cover.layer == "between"
+    cover = figure.data[0]  # no line of the grid goes through a name
+    assert 2 < min(cover.x) < a.x[1] and max(cover.x) == high and not figure.layout.shapes
+    ends = [10**y if kind == "log" else y for y in figure.layout.yaxis.range]
+    assert [min(cover.y), max(cover.y)] == pytest.approx(ends)
+    assert cover.fillcolor == LEGEND.ground.paper and cover.hoverinfo == "skip"
     assert b.textfont.color == LEGEND.ground.muted != a.textfont.color
     assert not names(plain) and spoken(figure) == spoken(plain)
     assert said({"": figure}, {r: r for r in RUNS}) == ""  # two thin lines are no runs

@@ -9,9 +9,10 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from plotly.subplots import make_subplots
+from scipy.interpolate import RegularGridInterpolator
 
 from grace_geom.errors import UserError
-from grace_geom.plots import export, static, units
+from grace_geom.plots import export, grids, static, units
 from grace_geom.plots.clouds import clouds
 from grace_geom.plots.landscape import contours, surfaces
 from grace_geom.plots.legend import Identity, Legend
@@ -123,7 +124,9 @@ def test_slices_are_drawn(make):
     ax = drawn(figure).axes[0]
     if make is surfaces:
         (sheet,) = (c for c in ax.collections if isinstance(c, PolyCollection))
-        assert len(sheet.get_facecolors()) == 64
+        assert (
+            len(sheet.get_facecolors()) == 32**2
+        )  # of 8 by 8, so fine that each has the colour of its height
         assert ax.get_zlim() == pytest.approx(figure.layout.scene.zaxis.range)
     else:
         lines = ax.collections[1]
@@ -275,3 +278,13 @@ def test_axes_in_space_are_as_dark_as_others_and_their_numbers_do_not_meet_at_a_
         assert to_hex(axis.line.get_color()) == LIGHT.muted.lower()
         assert [t for t in axis.get_majorticklocs() if abs(t) > 0.85 * max(ends)] == []
         assert len(axis.get_majorticklocs()) >= 3
+
+
+def test_a_surface_is_refined_on_straight_lines_between_its_points():
+    z = np.random.default_rng(0).normal(size=(5, 7))
+    fine = grids._refined(z)
+    rows, columns = (np.linspace(0, n - 1, m) for n, m in zip(z.shape, fine.shape, strict=True))
+    peer = RegularGridInterpolator((np.arange(5), np.arange(7)), z)
+    at = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1)
+    np.testing.assert_allclose(fine, peer(at), atol=1e-12)
+    assert min(fine.shape) > grids.FACETS

@@ -44,11 +44,11 @@ def test_shifts_whose_ends_are_apart_are_told_the_widest_first():
     a = of("a", adv=(0.9, 0.01), v2=(0.8, 0.1), sketch=(0.3, 0.1))
     b = of("b", adv=(0.5, 0.01), v2=(0.85, 0.1), sketch=(0.7, 0.1))
     assert sentence(a=a, b=b) == (
-        "Under shift **a** moves more than **b** on sketch (0.7 against 0.3); elsewhere the runs "
-        "are alike."
+        "Under shift **a** moves more than **b** on sketch (0.70 [0.60, 0.80] against 0.30 [0.20, "
+        "0.40]); elsewhere no difference is clear."
     )
     alike = of("c", adv=(0.5, 0.01), v2=(0.85, 0.1), sketch=(0.35, 0.1))
-    assert sentence(a=a, c=alike) == "Under shift the runs are alike."
+    assert sentence(a=a, c=alike) == "Under shift there is no clear difference."
     far = of("d", adv=(0.5, 0.01), v2=(0.1, 0.1), sketch=(0.9, 0.1))
     assert sentence(a=a, d=far).endswith("; ends are clearly apart on the other set, too.")
     assert sentence(a=of("a", adv=(0.9, 0.01)), b=of("b", adv=(0.5, 0.01))) == ""
