@@ -45,7 +45,7 @@ def test_representation_drift(lab, capsys):
         result.settings["n"] == 60 and result.settings["seed"] == 0 and len(result.checkpoints) == 2
     )
     assert "clean-adv" in shown.out and "95 % intervals" in shown.out
-    for name in ("", "-layers", "-gram", "-procrustes"):
+    for name in ("", "-layers-id", "-gram", "-procrustes"):
         file = lab / "drift" / f"representation_drift{name}.png"
         assert Image.open(file).width == 2100 and file.with_suffix(".html").is_file()
 

@@ -52,7 +52,7 @@ def test_the_table_explains_its_columns():
     table = show({"a": Part({}, n={"id": 14})}, options).tables[0]
     forms = {column.partition(",")[0] for column in table.columns[1:]}
     said = "\n".join(table.notes)
-    assert forms == {"ball", "adaptive", "relative", "average", "m-sharpness"}
+    assert forms == {"ball", "adaptive", "relative", "Gaussian", "m-sharpness"}
     for name in forms | {"Clean loss", "Loss under attack"}:
         assert re.search(rf"(^|\W){name}(:|\.)", said), name
     assert "ε = 2/255" in said and "every 7 images" in said and "below 0" in said
@@ -72,7 +72,7 @@ def test_a_column_says_its_kind_of_error_and_one_group_has_no_column():
         return show({"a": Part(values, n={"id": n})}, options).tables[0]
 
     one, two = table(7), table(14)
-    forms = ["ball, ρ = 0.1", "adaptive, ρ = 1", "relative, ρ = 0.005", "average ± s.e., ρ = 10"]
+    forms = ["ball, ρ = 0.1", "adaptive, ρ = 1", "relative, ρ = 0.005", "Gaussian ± s.e., ρ = 10"]
     assert list(one.columns) == ["checkpoint", *forms]
     assert list(two.columns) == [*one.columns, "m-sharpness, ρ = 0.1"]
     assert any("the same as ball here" in note and "m = 7" in note for note in one.notes)
