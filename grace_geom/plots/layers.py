@@ -281,16 +281,22 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
         page: (head, [by_layer(found, legend, key, sets, axis)], _with_bands(words, found, key))
         for page, (head, key, axis) in measured.items()
     }
-    note = "; ".join([*words, f"{SHORT}: {EMBEDDING}"])
     grids = {
         f"layers-{s}": (
             f"CKA of every layer with every layer {where(s)}",
             [layer_by_layer(found, legend, s, True)],
-            note,
+            "; ".join([sample(found), *_of_sheet(s, against, under), f"{SHORT}: {EMBEDDING}"]),
         )
         for s in sets
     }
     return pages(lines, legend) | pages(grids, legend, columns=SMALL)
+
+
+def _of_sheet(name: str, against: str, under: str) -> list[str]:
+    """What a sheet of one set is against, and its attack where it has one."""
+    if name == WITHIN:
+        return ["each run with itself", under.partition(", the same")[0]]
+    return [against, under] if name == "adv" else [against]
 
 
 def _with_bands(words: Sequence[str], found: Sequence[Finding], key: str) -> str:

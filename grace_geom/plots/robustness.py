@@ -325,8 +325,8 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
         "margins": ("Margins on clean images", [{"": margin}],
                     f"{note}; bands hold the whole line at 95 % (DKW)"),
         "examples": ("Images that the attack turned", shown,
-                     f"clean, perturbation × {strips.MAGNIFIED} on grey, attacked: PGD, {at}, {steps}; "
-                     "below, what they are taken for"),
+                     f"{note}; clean, perturbation × {strips.MAGNIFIED} on grey, attacked: PGD, {at}, "
+                     f"{steps}; below, what they are taken for"),
         "transfer": ("Who is fooled by whose images", [{"": seen if len(found) > 1 else None}],
                      f"{note}; accuracy in percent on images found by PGD, {at}; \u00b1 half of Wilson's "
              "95 % interval, lopsided ones in full"),

@@ -55,7 +55,7 @@ def spectrum(found: Sequence[Finding], legend: Legend) -> Figures:
     name = OPERATORS.get(str(settings.get("operator")), str(settings.get("operator")))
     bars, hollow = "bars: residuals of eigenvalues, 95 % intervals of traces", ""
     if matrices and any(str(t.marker.symbol).endswith("-open") for t in matrices.data):
-        hollow = "hollow: κ below the axis, or not above 0"
+        hollow = "hollow: κ below the axis, or not above 0; bars to its foot go on below"
     note = said(found, smoothed, bars, hollow)
     return pages({"": (f"Spectrum of the {name}", [above, below], note)}, legend)
 

@@ -53,7 +53,7 @@ def test_the_table_explains_its_columns():
     forms = {column.partition(",")[0] for column in table.columns[1:]}
     said = "\n".join(table.notes)
     assert forms == {"ball", "adaptive", "relative", "Gaussian", "m-sharpness"}
-    for name in forms | {"Clean loss", "Loss under attack"}:
+    for name in forms | {"Clean loss", "Adversarial loss"}:
         assert re.search(rf"(^|\W){name}(:|\.)", said), name
     assert "ε = 2/255" in said and "every 7 images" in said and "below 0" in said
     clean = show({"a": Part({}, n={"id": 14})}, replace(options, losses=("ce",))).tables[0]

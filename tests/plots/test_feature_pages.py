@@ -131,7 +131,17 @@ def test_heat_maps_are_a_sheet_a_set_and_tell_the_interval():
     figure = sheets["layers-id"]
     assert heads(figure) == ["ft", "grace"] and heads(sheets["layers-adv"]) == ["ft"]
     assert figure.layout.title.text.endswith(" in distribution")
-    assert "E: embedding" in figure.layout.annotations[-1].text
+    notes = {
+        name: sheet.layout.annotations[-1]
+        .text.replace("<br>", " ")
+        .replace("\N{NO-BREAK SPACE}", " ")
+        for name, sheet in sheets.items()
+    }
+    assert "E: embedding" in notes["layers-id"] and "against" in notes["layers-id"]
+    assert "PGD" in notes["layers-adv"] and "PGD" not in notes["layers-id"]
+    within = [drift_of("ft", 2, ("id", "clean-adv"))]
+    own = layers.figures(within, LEGEND)["layers-clean-adv"].layout.annotations[-1].text
+    assert "each run with itself" in own and "against" not in own and "PGD" in own
     first = figure.data[0]
     np.testing.assert_allclose(np.asarray(first.customdata)[0, 0], [1, 0.9, 1.1])
     assert {(t.zmin, t.zmax) for t in figure.data} == {(0, 1)}
