@@ -242,7 +242,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     above = {"Relative drift of each matrix": moved} if moved is not None else {}
     below: dict[str, go.Figure] = {}
     if (lost := zero_shot(found, legend)) is not None:
-        below["Drift against zero-shot loss"] = lost
+        below["Drift against zero-shot accuracy lost"] = lost
     first = moved_most(found)
     if first and (falling := singular(found, legend, first[0])[0]) is not None:
         below[f"Singular values of the change of {weight_name(first[0])}"] = falling

@@ -12,7 +12,7 @@ from grace_geom.plots.compose import pages
 from grace_geom.plots.cuts import MOST_BANDS, slices
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, Numbers, Point, at_the_pointer, overlay, span
-from grace_geom.plots.sample import said
+from grace_geom.plots.sample import attack, said
 from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Finding, wilson
 
@@ -340,10 +340,11 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     left_out = f"{other}: other weights or shapes, so other random directions" if other else ""
     few = len(found) <= MOST_BANDS
     bands = "bands: 95 % intervals over images" if accuracies and few else ""
+    under = f"attacked: {attack(found)}, anew at every point" if "adv" in names else ""
     ends = "colours and heights end at the 98 % quantile of the loss"
     return pages(
         {
-            "": ("Loss landscape", [cuts, accuracies], said(found, bands, left_out)),
+            "": ("Loss landscape", [cuts, accuracies], said(found, under, bands, left_out)),
             "contour": (
                 "Loss along two random directions",
                 [contours(kept, legend, "contour"), surfaces(kept, legend, "contour")],

@@ -328,7 +328,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
                      f"{note}; clean, perturbation × {strips.MAGNIFIED} on grey, attacked: PGD, {at}, "
                      f"{steps}; below, what they are taken for"),
         "transfer": ("Who is fooled by whose images", [{"": seen if len(found) > 1 else None}],
-                     f"{note}; accuracy in percent on images found by PGD, {at}; \u00b1 half of Wilson's "
+                     f"{note}; accuracy in percent on images found by PGD, {at}, {steps}; \u00b1 half of Wilson's "
              "95 % interval, lopsided ones in full"),
     }  # fmt: skip
     return pages(rows, legend)

@@ -11,7 +11,7 @@ from grace_geom.plots.columns import columns, is_matrix, matrix_axis, shade_bloc
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, log_axis, measures, overlay, point
-from grace_geom.plots.sample import said
+from grace_geom.plots.sample import attack, said
 from grace_geom.plots.weight_names import in_order, weight_name
 from grace_geom.records import Finding
 
@@ -152,8 +152,10 @@ def sharpness(found: Sequence[Finding], legend: Legend) -> Figures:
         for loss, title in LOSSES.items()
     ]
     s = found[0].result.settings
+    attacked = any(f.array_names("adv-ce") for f in found)
     note = said(
         found,
+        f"adversarial: {attack(found)}, found at the unperturbed weights" if attacked else "",
         f"maxima by projected ascent, {s.get('ascent_steps')} gradients: lower bounds",
         f"Gaussian: mean of {s.get('samples')} pairs, band: 95 %",
         curvature.scales(figure for row in rows for figure in row.values()),

@@ -16,7 +16,7 @@ def test_drift_names_its_matrices_and_has_intervals_over_images():
     assert np.isnan(np.asarray(moved.y, float)).tolist() == [False, True, False, True, False]
     (first, _) = panel(figure, "Singular values of the change of block 0, MLP in")
     assert list(first.y) == [3, 1]
-    (lost, _) = panel(figure, "Drift against zero-shot loss")
+    (lost, _) = panel(figure, "Drift against zero-shot accuracy lost")
     assert (lost.y[0], lost.error_y.array[0]) == pytest.approx((5, 10))
     note = figure.layout.annotations[-1].text.replace("\N{NO-BREAK SPACE}", " ")
     assert note.endswith("bars: 95 % intervals over images, n = 20 in each zero-shot set")

@@ -351,3 +351,18 @@ def test_the_note_says_how_many_images_were_used():
         said(found(a_drift), "", "bars")
         == "weights: image tower, loss: cross-entropy, n = 20 (asked: 24), seed 3; bars"
     )
+
+
+def test_what_is_attacked_names_its_attack():
+    def note(draw, make):
+        figure = draw(found(make, eps=4 / 255, attack_steps=10), LEGEND)[""]
+        return figure.layout.annotations[-1].text.replace("<br>", " ").replace("\u00a0", " ")
+
+    def clean(i: int):
+        values, arrays = a_rise(i)
+        return values, {k: a for k, a in arrays.items() if not k.startswith("adv")}
+
+    of = "PGD, ε = 4/255, 10 steps"
+    assert f"{of}, found at the unperturbed weights" in note(weight_space.sharpness, a_rise)
+    assert "PGD" not in note(weight_space.sharpness, clean)
+    assert f"{of}, anew at every point" in note(landscape.figures, a_landscape)
