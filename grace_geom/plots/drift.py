@@ -248,6 +248,9 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
         below[f"Singular values of the change of {weight_name(first[0])}"] = falling
     s = found[0].result.settings
     note = f"{weights(s.get('params'))}, seed {s.get('seed', 0)}"
+    if any(p.value == 0 for f in found for name in f.names("relative")
+           if (p := point(f.value(f"relative/{name}"))) is not None):  # fmt: skip
+        note += "; without a mark: matrices that did not change"
     if lost is not None:
         used = [n for f in found for n in f.part.n.values()]
         images = f", n = {images_range(used)} in each zero-shot set" if used else ""

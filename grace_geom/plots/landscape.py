@@ -324,6 +324,13 @@ def surfaces(
     return drawn
 
 
+def _measured_at(found: Sequence[Finding]) -> str:
+    """``filter-normalised directions, 7 × 7 points``; nothing where there is no plane."""
+    sizes = sorted({len(side) for f in found if (side := f.array("contour_axis")) is not None})
+    points = " or ".join(f"{n} × {n}" for n in sizes)
+    return f"filter-normalised directions, {points} points" if sizes else ""
+
+
 def _thinned(n: int) -> np.ndarray:
     return np.unique(np.linspace(0, n - 1, min(n, MOST_SURFACE)).round().astype(int))
 
@@ -348,7 +355,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
             "contour": (
                 "Loss along two random directions",
                 [contours(kept, legend, "contour"), surfaces(kept, legend, "contour")],
-                said(found, ends, left_out),
+                said(found, _measured_at(kept), ends, left_out),
             ),
             "plane": (
                 "Loss on the plane through three checkpoints",

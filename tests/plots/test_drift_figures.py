@@ -50,6 +50,9 @@ def test_the_map_of_drift_has_the_run_that_moved_farthest_on_top():
     assert list(cells.x) == ["stem convolution", "block 0, MLP in", "projection"]
     np.testing.assert_allclose(cells.z[0], np.log10([0.02, 0.03, 0.01]))
     assert np.isnan(cells.z[1][0]) and cells.customdata[1][1] == pytest.approx(0.03)
+    for make, said in ((moved, True), (a_drift, False)):  # a logarithmic axis has no 0
+        note = drift.figures(found(make), LEGEND)[""].layout.annotations[-1].text
+        assert ("without a mark" in note.replace("<br>", " ")) == said
     marked = drift.map_by_matrix(found(moved), LEGEND, "grace-s0")
     assert list(marked.layout.yaxis.ticktext) == ["ft-s0", "<b>grace-s0</b>"]
     static.draw(figure, 7).draw_without_rendering()

@@ -231,6 +231,9 @@ def test_hollow_marks_of_one_matrix_do_not_cover_each_other():
 
 
 def test_all_slices_share_round_levels():
+    note = landscape.figures(found(a_landscape), LEGEND)["contour"].layout.annotations[-1].text
+    n = len(SIDE)
+    assert f"directions, {n} × {n} points" in note.replace("<br>", " ").replace("\u00a0", " ")
     start, end, size = levels([BOWL, BOWL + 1])
     assert (start, end, size) == pytest.approx((0, 1.6, 0.2))
     assert levels([np.full((2, 2), math.nan)]) == (0.0, 1.0, 0.1)
