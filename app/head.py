@@ -61,6 +61,11 @@ def unbroken(sentence: str) -> str:
     return "".join(parts)
 
 
+def typeset(caption: str) -> str:
+    """A caption for the page: numbers stay with their units, and norms have real subscripts."""
+    return unbroken(caption).replace("ℓ∞", r"$\ell_\infty$")
+
+
 def notice(sentence: str, command: str = "") -> None:
     """Something to know that is not the answer: what was left out, and why.
 

@@ -17,7 +17,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.fade import fading
-from app.head import unbroken
+from app.head import typeset
 from app.shell import called, chosen, text
 from grace_geom.plots import coinciding, paper
 from grace_geom.plots.legend import Legend
@@ -94,13 +94,8 @@ def figure(
     with at_least(least, key) if least else nullcontext():
         chart(fig, key, alt)
     if captioned:
-        st.caption(_typeset(caption))
+        st.caption(typeset(caption))
     downloads(exhibit({head: fig}, alt, caption, legend), key, table)
-
-
-def _typeset(caption: str) -> str:
-    """A caption for the page: numbers stay with their units, and norms have real subscripts."""
-    return unbroken(caption).replace("ℓ∞", r"$\ell_\infty$")
 
 
 def panels(
@@ -130,7 +125,7 @@ def panels(
             with st.container(width=width, gap="small"):
                 st.markdown(f"**{text(heads[title])}**")
                 chart(fig, f"{key}-{i}", f"{alt}: {title}")
-    st.caption(_typeset(caption))
+    st.caption(typeset(caption))
     downloads(exhibit(whole or drawn, alt, caption), key, table)
 
 
@@ -382,16 +377,9 @@ def _whole(exhibit: Exhibit, key: str, table: Table, drawn: bool) -> None:
                 "HTML", lambda: paper.page(exhibit, table().to_csv(index=False)), f"{key}.html",
                 "text/html", "The picture with its numbers; below 1 MB, opens without a network.",
             )  # fmt: skip
-        _file(
-            "Interactive HTML", lambda: paper.interactive(exhibit), f"{key}-interactive.html",
-            "text/html", "Zoom and pointer without a network: plotly.js is inside, compressed to "
-            "2 MB. Needs a browser of 2023 or newer.",
-        )  # fmt: skip
-        _file(
-            "Interactive HTML, online", lambda: paper.interactive(exhibit, "cdn"),
-            f"{key}-online.html", "text/html", "Zoom and pointer, below 1 MB: plotly.js comes "
-            "from cdn.plot.ly when the page is opened.",
-        )  # fmt: skip
+        for label, where, stem, help in paper.INTERACTIVE:
+            make = partial(paper.interactive, exhibit, where)
+            _file(label, make, f"{key}-{stem}.html", "text/html", help)
 
 
 def _for_a_paper(exhibit: Exhibit, key: str) -> None:

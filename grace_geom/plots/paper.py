@@ -201,6 +201,15 @@ def page(exhibit: Exhibit, table: str) -> str:
     )
 
 
+INTERACTIVE: tuple[tuple[str, Literal["packed", "cdn"], str, str], ...] = (
+    ("Interactive HTML", "packed", "interactive", "Zoom and pointer without a network: plotly.js is "
+     "inside, compressed to 2 MB. Needs a browser of 2023 or newer."),
+    ("Interactive HTML, online", "cdn", "online", "Zoom and pointer, below 1 MB: plotly.js comes "
+     "from cdn.plot.ly when the page is opened."),
+)  # fmt: skip
+"""Label, place of plotly's code, name and use of each page with zoom and pointer."""
+
+
 def interactive(exhibit: Exhibit, plotlyjs: Literal["packed", "cdn"] = "packed") -> str:
     """A page with zoom and pointer; see :func:`~grace_geom.plots.interactive.plotly_once`."""
     from grace_geom.plots import export

@@ -16,7 +16,7 @@ def where_curved(found: Sequence[Finding]) -> str:
     """Of ``hessian_spectrum``: the matrices whose mean curvature is the highest of a run, or not
     clearly below that, over all runs; empty where they are many or none was measured.
     """
-    tops = dict[str, int]()
+    tops = set[str]()
     for f in found:
         known = {
             name: p
@@ -26,9 +26,7 @@ def where_curved(found: Sequence[Finding]) -> str:
         if not known:
             return ""
         best = max(known.values(), key=lambda p: p.value)
-        for name, p in known.items():
-            if not apart(p, best):
-                tops[name] = tops.get(name, 0) + 1
+        tops |= {name for name, p in known.items() if not apart(p, best)}
     if not tops or len(tops) > MOST_NAMED:
         return ""
     words = [f"**{weight_name(name)}**" for name in in_order(tops)]
