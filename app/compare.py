@@ -20,6 +20,7 @@ from grace_geom.records import (
     how_intervals,
     in_levels,
     questions,
+    ten_to,
     titles,
 )
 from grace_geom.records.summary import OVER_SEEDS
@@ -298,16 +299,11 @@ def told(key: str, value: Any) -> str:
     return {"True": "on", "False": "off", "None": "none", "{}": "none"}.get(said, said)
 
 
-POWERS = str.maketrans(
-    "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
-)
-
-
 def _figure(value: float) -> str:
     """Whole numbers without a point, and powers of ten as such."""
     factor, _, power = str(value).partition("e")
     if power:
-        tens = f"10{str(int(power)).translate(POWERS)}"
+        tens = ten_to(int(power))
         said = tens if factor == "1" else f"{factor}\u00b7{tens}"
     else:
         said = f"{value:,.0f}" if value.is_integer() else factor

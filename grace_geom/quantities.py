@@ -69,3 +69,13 @@ def in_levels(value: float) -> str | None:
 def _exponent(value: float, decimals: int) -> int:
     """Power of ten of the first digit, once rounded; of 0 the least there is."""
     return int(f"{value:.{decimals}e}".partition("e")[2]) if value else -400
+
+
+_RAISED = str.maketrans(
+    "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
+)
+
+
+def ten_to(power: int) -> str:
+    """``10⁻⁶``, in letters that need no markup."""
+    return f"10{str(power).translate(_RAISED)}"

@@ -26,6 +26,7 @@ from grace_geom.plots import export
 from grace_geom.plots.interactive import embedded, figure_of_page, narrow_of_page, plotly_once
 from grace_geom.plots.sample import loss_name, sample_size, weights
 from grace_geom.plots.sentences import ANSWERS
+from grace_geom.quantities import ten_to
 from grace_geom.records import Result
 from grace_geom.records.numbers import in_symbols
 from grace_geom.tables import Table
@@ -313,5 +314,4 @@ def _range(numbers: Sequence[str]) -> str:
 def _power(number: str) -> str:
     """``4.2e-06`` as ``4.2·10⁻⁶``."""
     head, found, power = number.partition("e")
-    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")) if found else ""
-    return f"{head}·10{raised}" if found else head
+    return f"{head}·{ten_to(int(power))}" if found else head

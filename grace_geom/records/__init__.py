@@ -2,7 +2,7 @@
 imported here.
 """
 
-from grace_geom.quantities import in_levels, plus_minus
+from grace_geom.quantities import in_levels, plus_minus, ten_to
 from grace_geom.records.accuracy import SUITES, Accuracy, pack
 from grace_geom.records.analysis import RESULT_FORMAT, Measure, Part, Result
 from grace_geom.records.answers import SUITES_OF
@@ -144,6 +144,7 @@ __all__ = [
     "shown",
     "strongest",
     "summarise",
+    "ten_to",
     "total_steps",
     "uneven",
     "wilson",
